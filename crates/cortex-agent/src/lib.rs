@@ -1,0 +1,1 @@
+//! The conductor: sessions, turns, and the loop of model and tools.

@@ -1,0 +1,1 @@
+//! Configuration: load, merge, validate, print.

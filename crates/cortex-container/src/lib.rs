@@ -1,0 +1,1 @@
+//! The Docker wrangler: tools and relics in locked-down containers.

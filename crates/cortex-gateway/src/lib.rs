@@ -1,0 +1,1 @@
+//! One origin for every service, and the web UI.

@@ -1,0 +1,1 @@
+//! The router: completions from any provider, streamed.

@@ -1,0 +1,1 @@
+//! The registry: manifests parsed, resolved, bundled and watched.

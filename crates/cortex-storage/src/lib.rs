@@ -1,0 +1,1 @@
+//! The vault: the journal, its projections, and records, on SQL.

@@ -1,0 +1,1 @@
+//! Fakes and fault layers for tests.

@@ -1,0 +1,2 @@
+//! The bundled example tools, and the agent that runs inside containers.
+fn main() {}

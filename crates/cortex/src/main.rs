@@ -1,0 +1,2 @@
+//! The `cortex` command.
+fn main() {}
