@@ -2,8 +2,7 @@
 # Docker's compose v2 and buildx plugins, where the Docker client has none.
 #
 # Debian 12 carries neither (its docker-compose is v1), so the two files are taken out of Debian 13's packages: static Go
-# binaries that run against the older engine. The packages are fetched and checked by apt, in an apt of its own that leaves
-# the machine's sources and lists alone.
+# binaries that run against the older engine. The packages are fetched and checked by apt.
 #
 #   compose.sh      `docker compose` and `docker buildx` work when this returns 0
 
@@ -17,21 +16,6 @@ plugin_dir() {
   if [ "$(id -u)" = 0 ]; then printf '/usr/local/lib/docker/cli-plugins\n'; else printf '%s/.docker/cli-plugins\n' "$HOME"; fi
 }
 
-# fetch PACKAGE...: leaves the packages' files in the current directory.
-fetch() {
-  local mirror root
-  mirror="$(debian_mirror)"
-  root="$PWD/apt"
-  mkdir -p "$root/lists/partial" "$root/cache/archives/partial"
-  printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$mirror" "$SUITE" >"$root/sources.list"
-  local options=(
-    -o "Dir::Etc::sourcelist=$root/sources.list" -o Dir::Etc::sourceparts=/dev/null
-    -o "Dir::State::lists=$root/lists" -o "Dir::Cache=$root/cache" -o APT::Sandbox::User=root
-    -o Acquire::Languages=none -o Acquire::Retries=3
-  )
-  apt-get "${options[@]}" update >"$CACHE/apt.log" 2>&1 && apt-get "${options[@]}" download "$@" >>"$CACHE/apt.log" 2>&1
-}
-
 build_cache() {
   say "fetching the compose and buildx plugins from Debian's $SUITE"
   mkdir -p "$CACHE"
@@ -39,12 +23,8 @@ build_cache() {
   work="$(mktemp -d "$CACHE/work.XXXXXX")"
   # shellcheck disable=SC2064  # the directory of now
   trap "rm -rf '$work'" EXIT
-  if ! (cd "$work" && fetch docker-compose docker-buildx); then
-    tail -n 5 "$CACHE/apt.log" >&2
-    die "the compose and buildx plugins could not be fetched (log: $CACHE/apt.log)" "install Docker's compose v2 and buildx plugins by hand"
-  fi
-  local package
-  for package in "$work"/docker-*.deb; do dpkg-deb -x "$package" "$work/tree"; done
+  unpack_from_debian "$SUITE" "$work" docker-compose docker-buildx \
+    || die "the compose and buildx plugins could not be fetched" "install Docker's compose v2 and buildx plugins by hand"
   local plugin
   for plugin in docker-compose docker-buildx; do
     install -m 0755 "$work/tree/usr/libexec/docker/cli-plugins/$plugin" "$CACHE/$plugin.new"

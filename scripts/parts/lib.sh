@@ -99,5 +99,26 @@ debian_mirror() {
   printf '%s\n' "${mirror%/}"
 }
 
+# unpack_from_debian SUITE DIRECTORY PACKAGE...: leaves the packages' files in DIRECTORY/tree without installing anything. For
+# what this Debian has too old and a later one has as a static binary. apt fetches and checks it, in an apt of its own that
+# leaves the machine's sources and lists alone.
+unpack_from_debian() {
+  local suite="$1" root="$2" mirror package
+  shift 2
+  mirror="$(debian_mirror)"
+  mkdir -p "$root/lists/partial" "$root/cache/archives/partial"
+  printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$mirror" "$suite" >"$root/sources.list"
+  local options=(
+    -o "Dir::Etc::sourcelist=$root/sources.list" -o Dir::Etc::sourceparts=/dev/null
+    -o "Dir::State::lists=$root/lists" -o "Dir::Cache=$root/cache" -o APT::Sandbox::User=root
+    -o Dir::State::status=/dev/null -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o Acquire::Retries=3
+  )
+  if ! (cd "$root" && apt-get "${options[@]}" update && apt-get "${options[@]}" download "$@") >"$root/apt.log" 2>&1; then
+    tail -n 5 "$root/apt.log" >&2
+    return 1
+  fi
+  for package in "$root"/*.deb; do dpkg-deb -x "$package" "$root/tree"; done
+}
+
 # digest FILE...: names a cache entry by what it was made from.
 digest() { cat "$@" | sha256sum | cut -c1-16; }
