@@ -13,7 +13,7 @@ have cargo || die "the Rust toolchain is missing" "rustup, the version in Cargo.
 
 # Tests and the binaries that they start are built by one command with one set of features, so that nothing is built twice
 # and what was tested is what runs.
-build_all() { cargo build --locked --workspace --bins --tests "$@"; }
+build_all() { cargo build --locked --workspace --bins --tests; }
 
 # The directory of dev-profile executables: .cargo/config.toml names a target, so it is target/<triple>/debug.
 binary_dir() {

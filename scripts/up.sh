@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Builds and runs every service in one process with the example manifests; ctrl-c drains and stops it. Arguments go to `cortex up`.
+
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# Tools need an engine; without one everything else works, and `cortex up` says so.
+"$PARTS_SCRIPTS/all.sh" demo || say "going on without Docker: agents answer, their tools do not"
+cargo build --locked -p cortex -p cortex-toolbox
+exec "$(binary_dir)/cortex" up --manifests manifests "$@"
