@@ -38,7 +38,8 @@ cargo nextest run --locked --workspace --no-tests=fail "$@" 2>&1 | tee "$log" ||
 # nextest's own closing line: `Summary [ 12.3s] 200 tests run: 198 passed (1 slow), 2 failed, 3 skipped`.
 count() { sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -a 'Summary \[' | tail -n 1 | grep -oE "[0-9]+ $1" | head -n 1 | cut -d' ' -f1; }
 passed="$(count passed || true)"
-broken=$(($(count failed || echo 0) + $(count 'timed out' || echo 0)))
+failed="$(count failed || true)"
+timed_out="$(count 'timed out' || true)"
 step "done"
-printf 'tests: %d passed, %d failed\n' "$((${passed:-0} + examples))" "$broken"
+printf 'tests: %d passed, %d failed\n' "$((${passed:-0} + examples))" "$((${failed:-0} + ${timed_out:-0}))"
 exit "$status"
