@@ -1,0 +1,256 @@
+//! Calls spread over the endpoints of a service: the less busy of two random ones (Mitzenmacher,
+//! "The Power of Two Choices in Randomized Load Balancing").
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use cortex_core::Fault;
+use http::{Request, Response};
+use tokio::time::Instant;
+use tonic::{Code, body::Body};
+use tower::{Service, ServiceExt};
+
+use crate::{
+    body::{self, Held},
+    client::{breaker::Breaker, channel, config::ClientConfig, target::Target},
+    layer::CallFuture,
+    status::status,
+    transport::{Transport, TransportError},
+};
+
+/// Names are not looked up more often than this, however much fails.
+const LEAST_RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One address of a service.
+struct Endpoint {
+    address: SocketAddr,
+    transport: Transport,
+    breaker: Breaker,
+    in_flight: AtomicUsize,
+}
+
+/// The endpoints of a service, as last resolved.
+pub(crate) struct Endpoints {
+    targets: Vec<Target>,
+    config: ClientConfig,
+    now: RwLock<Arc<[Arc<Endpoint>]>>,
+    resolved: Mutex<Option<Instant>>,
+    resolving: AtomicBool,
+    /// The first look-up, which callers wait for, is made by one of them.
+    first: tokio::sync::Mutex<()>,
+}
+
+impl Endpoints {
+    pub(crate) fn new(targets: Vec<Target>, config: ClientConfig) -> Arc<Self> {
+        let this = Self {
+            targets,
+            config,
+            now: RwLock::new(Arc::new([])),
+            resolved: Mutex::new(None),
+            resolving: AtomicBool::new(false),
+            first: tokio::sync::Mutex::default(),
+        };
+        if this.is_static() {
+            let addresses = this.targets.iter().filter_map(|t| Some((t.literal()?, t.clone())));
+            this.replace(addresses.collect());
+        }
+        Arc::new(this)
+    }
+
+    /// Whether no name ever needs to be looked up.
+    fn is_static(&self) -> bool {
+        self.targets.iter().all(|target| target.literal().is_some())
+    }
+
+    fn current(&self) -> Arc<[Arc<Endpoint>]> {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The endpoints, looked up if they never were; looked up in the background if that is long ago.
+    async fn get(self: &Arc<Self>) -> Result<Arc<[Arc<Endpoint>]>, Fault> {
+        if self.is_static() {
+            return Ok(self.current());
+        }
+        match self.age() {
+            Some(age) => {
+                if age >= self.config.resolve_interval.get() {
+                    self.refresh();
+                }
+            }
+            None => {
+                let _first = self.first.lock().await;
+                if self.age().is_none() {
+                    self.resolve().await.map_err(|why| {
+                        Fault::unavailable("NAME_NOT_RESOLVED", why)
+                            .with_retry_after(LEAST_RESOLVE_INTERVAL)
+                    })?;
+                }
+            }
+        }
+        Ok(self.current())
+    }
+
+    fn age(&self) -> Option<Duration> {
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
+    }
+
+    /// Looks the names up again, in the background, unless that is going on or was done just now.
+    fn refresh(self: &Arc<Self>) {
+        let recent = self.age().is_some_and(|age| age < LEAST_RESOLVE_INTERVAL);
+        if self.is_static() || recent || self.resolving.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let this = self.clone();
+        // Ends by itself: a look-up has a deadline.
+        tokio::spawn(async move {
+            if let Err(why) = this.resolve().await {
+                tracing::warn!(%why, "keeping the addresses of the last look-up");
+                this.touch();
+            }
+            this.resolving.store(false, Ordering::Release);
+        });
+    }
+
+    /// Looks the names up. Names that resolve are enough; if none does, nothing changes.
+    async fn resolve(&self) -> Result<(), String> {
+        let mut addresses = BTreeMap::new();
+        let mut failure = None;
+        for target in &self.targets {
+            match target.resolve().await {
+                Ok(found) => addresses.extend(found.into_iter().map(|a| (a, target.clone()))),
+                Err(why) => failure = Some(why),
+            }
+        }
+        if addresses.is_empty() {
+            return Err(failure.unwrap_or_else(|| "the service has no address".to_owned()));
+        }
+        self.replace(addresses);
+        self.touch();
+        Ok(())
+    }
+
+    fn touch(&self) {
+        *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Takes over new addresses. Those that stay keep their connection and their breaker.
+    fn replace(&self, addresses: BTreeMap<SocketAddr, Target>) {
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        let next = addresses.into_iter().map(|(address, target)| {
+            let known = now.iter().find(|endpoint| endpoint.address == address).cloned();
+            known.unwrap_or_else(|| {
+                Arc::new(Endpoint {
+                    address,
+                    transport: channel::connect(address, &target.authority(), &self.config),
+                    breaker: Breaker::new(&self.config.breaker),
+                    in_flight: AtomicUsize::new(0),
+                })
+            })
+        });
+        let next = next.collect();
+        *now = next;
+    }
+}
+
+impl fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<_> = self.current().iter().map(|endpoint| endpoint.address).collect();
+        f.debug_struct("Endpoints")
+            .field("targets", &self.targets)
+            .field("addresses", &addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Picks an endpoint per call. Answers UNAVAILABLE when every circuit is open.
+#[derive(Debug, Clone)]
+pub(crate) struct Balance {
+    endpoints: Arc<Endpoints>,
+}
+
+impl Balance {
+    pub(crate) fn new(endpoints: Arc<Endpoints>) -> Self {
+        Self { endpoints }
+    }
+
+    async fn send(self, request: Request<Body>) -> Result<Response<Body>, Fault> {
+        let endpoints = self.endpoints.get().await?;
+        let endpoint = pick(&endpoints, Instant::now())?;
+        let busy = Busy::begin(endpoint.clone());
+        let answer = endpoint.transport.clone().oneshot(request).await;
+        let response = answer.map_err(|error| {
+            Fault::unavailable("CONNECTION_LOST", format!("the connection was lost: {error}"))
+        })?;
+        if body::status_code(response.headers()) == Some(Code::Unavailable) {
+            if endpoint.breaker.failed(Instant::now()) {
+                tracing::warn!(address = %endpoint.address, "the service keeps failing: circuit open");
+            }
+            self.endpoints.refresh();
+        } else {
+            endpoint.breaker.succeeded();
+        }
+        Ok(response.map(|body| body::observe(body, Held(busy))))
+    }
+}
+
+impl Service<Request<Body>> for Balance {
+    type Response = Response<Body>;
+    type Error = TransportError;
+    type Future = CallFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> CallFuture {
+        let call = self.clone().send(request);
+        Box::pin(
+            async move { Ok(call.await.unwrap_or_else(|fault| body::respond(status(&fault)))) },
+        )
+    }
+}
+
+/// A call that keeps an endpoint busy until it is dropped.
+struct Busy(Arc<Endpoint>);
+
+impl Busy {
+    fn begin(endpoint: Arc<Endpoint>) -> Self {
+        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(endpoint)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The less busy of two random endpoints whose circuits are closed.
+fn pick(endpoints: &[Arc<Endpoint>], now: Instant) -> Result<Arc<Endpoint>, Fault> {
+    let mut ready: Vec<_> =
+        endpoints.iter().filter(|e| e.breaker.closed_in(now).is_zero()).collect();
+    while !ready.is_empty() {
+        let first = rand::random_range(0..ready.len());
+        let second = rand::random_range(0..ready.len());
+        let busy = |index: usize| ready[index].in_flight.load(Ordering::Relaxed);
+        let chosen = if busy(second) < busy(first) { second } else { first };
+        if ready[chosen].breaker.acquire(now) {
+            return Ok(ready[chosen].clone());
+        }
+        ready.swap_remove(chosen);
+    }
+    let soonest = endpoints.iter().map(|e| e.breaker.closed_in(now)).min().unwrap_or_default();
+    let addresses: Vec<_> = endpoints.iter().map(|e| e.address.to_string()).collect();
+    let message = format!("the service at {} keeps failing", addresses.join(", "));
+    Err(Fault::unavailable("CIRCUIT_OPEN", message).with_retry_after(soonest))
+}

@@ -1,0 +1,174 @@
+//! Failed calls, repeated where that can do no harm.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cortex_core::Fault;
+use http::{Request, Response, request::Parts};
+use http_body_util::{BodyExt, Full, Limited};
+use tokio::time::Instant;
+use tonic::{Code, Status, body::Body};
+use tower::{Service, ServiceExt};
+
+use crate::{
+    body,
+    client::{budget::Budget, config::RetryConfig, deadline::CallDeadline},
+    layer::{CallFuture, NotSent, write_timeout},
+    method::MethodTable,
+    status::{retry_after, status},
+    transport::{GrpcService, TransportError},
+};
+
+/// Repeats unary calls that failed for a passing reason: those of idempotent methods, and any that
+/// never left this process. Between attempts it waits as long as the service asks, or a random time
+/// that doubles. It gives up where the deadline, the number of attempts or the budget ends.
+#[derive(Debug, Clone)]
+pub(crate) struct Retry<S> {
+    inner: S,
+    policy: Arc<Policy>,
+}
+
+#[derive(Debug)]
+struct Policy {
+    methods: MethodTable,
+    config: RetryConfig,
+    attempt_timeout: Option<Duration>,
+    budget: Budget,
+}
+
+impl<S> Retry<S> {
+    pub(crate) fn new(
+        inner: S,
+        methods: MethodTable,
+        config: &RetryConfig,
+        attempt_timeout: Duration,
+    ) -> Self {
+        let policy = Policy {
+            methods,
+            config: config.clone(),
+            attempt_timeout: Some(attempt_timeout).filter(|timeout| !timeout.is_zero()),
+            budget: Budget::new(config.budget, config.budget_refill),
+        };
+        Self { inner, policy: Arc::new(policy) }
+    }
+}
+
+impl<S: GrpcService> Service<Request<Body>> for Retry<S> {
+    type Response = Response<Body>;
+    type Error = TransportError;
+    type Future = CallFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> CallFuture {
+        let method = self.policy.methods.get(request.uri().path());
+        match method {
+            Some(method) if method.is_unary() && self.policy.config.max_attempts > 1 => {
+                let idempotent = method.idempotent;
+                let policy = self.policy.clone();
+                Box::pin(policy.run(self.inner.clone(), request, idempotent))
+            }
+            _ => Box::pin(self.inner.call(request)),
+        }
+    }
+}
+
+impl Policy {
+    async fn run<S: GrpcService>(
+        self: Arc<Self>,
+        service: S,
+        request: Request<Body>,
+        idempotent: bool,
+    ) -> Result<Response<Body>, TransportError> {
+        let (parts, body) = request.into_parts();
+        let end = parts.extensions.get::<CallDeadline>().map(|deadline| deadline.0);
+        let message = match self.collect(body).await {
+            Ok(message) => message,
+            Err(refused) => return Ok(body::respond(refused)),
+        };
+        let mut attempt = 1;
+        loop {
+            let request = self.attempt(&parts, message.clone(), end);
+            let response = service.clone().oneshot(request).await?;
+            let failure = self.failure(&response, idempotent);
+            let Some(pause) = failure.and_then(|failure| self.pause(&failure, attempt, end)) else {
+                return Ok(response);
+            };
+            tracing::debug!(path = parts.uri.path(), attempt, ?pause, "repeating a failed call");
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+        }
+    }
+
+    async fn collect(&self, body: Body) -> Result<Bytes, Status> {
+        let limit = self.config.max_request;
+        match Limited::new(body, limit.as_usize()).collect().await {
+            Ok(message) => Ok(message.to_bytes()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                let message = format!("the request is larger than {limit}");
+                Err(status(&Fault::resource_exhausted("MESSAGE_TOO_LARGE", message)))
+            }
+            Err(error) => Err(Status::from_error(error)),
+        }
+    }
+
+    fn attempt(&self, parts: &Parts, message: Bytes, end: Option<Instant>) -> Request<Body> {
+        let mut parts = parts.clone();
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let timeout = match (left, self.attempt_timeout) {
+            (Some(left), Some(attempt)) => Some(left.min(attempt)),
+            (left, attempt) => left.or(attempt),
+        };
+        if let Some(timeout) = timeout {
+            write_timeout(&mut parts.headers, timeout);
+        }
+        Request::from_parts(parts, Body::new(Full::new(message)))
+    }
+
+    /// What failed, when repeating it can do no harm and may help.
+    fn failure(&self, response: &Response<Body>, idempotent: bool) -> Option<Status> {
+        // A status in the headers: the call failed before the service answered anything.
+        let code = match body::status_code(response.headers()) {
+            None | Some(Code::Ok) => {
+                self.budget.succeeded();
+                return None;
+            }
+            Some(code) => code,
+        };
+        let not_sent = response.extensions().get::<NotSent>().is_some();
+        if !(idempotent || not_sent) {
+            return None;
+        }
+        let failure = Status::from_header_map(response.headers())?;
+        let passing = match code {
+            Code::Unavailable => true,
+            Code::ResourceExhausted => retry_after(&failure).is_some(),
+            Code::DeadlineExceeded => self.attempt_timeout.is_some(),
+            _ => false,
+        };
+        passing.then_some(failure)
+    }
+
+    /// How long to wait before the next attempt; `None` to give up.
+    fn pause(&self, failure: &Status, attempt: u32, end: Option<Instant>) -> Option<Duration> {
+        if !self.budget.may_retry() || attempt >= self.config.max_attempts {
+            return None;
+        }
+        let most = self.config.max_backoff.get();
+        let doubled = self.config.backoff.get().saturating_mul(1 << (attempt - 1).min(16));
+        let backoff = doubled.min(most).mul_f64(rand::random::<f64>());
+        let asked = retry_after(failure).unwrap_or_default();
+        if asked > most {
+            return None;
+        }
+        let pause = backoff.max(asked);
+        let in_time = end.is_none_or(|end| Instant::now() + pause < end);
+        in_time.then_some(pause)
+    }
+}

@@ -1,0 +1,104 @@
+//! What happens to open calls when their server leaves.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use cortex_core::Fault;
+use futures::future::{Either, select};
+use http::{Request, Response};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::{Status, body::Body};
+use tower::Service;
+
+use crate::{
+    body::{self, Cut},
+    context::context_mut,
+    layer::CallFuture,
+    method::Drains,
+    server::Drain,
+    status::status,
+    transport::{GrpcService, TransportError},
+};
+
+/// When a caller whose stream was ended should try again: at once, elsewhere or after the restart.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Ends watches when the server stops accepting, and everything else at the drain deadline, with
+/// UNAVAILABLE and RetryInfo.
+#[derive(Debug, Clone)]
+pub(crate) struct DrainCalls<S> {
+    inner: S,
+    drain: Drain,
+}
+
+impl<S> DrainCalls<S> {
+    pub(crate) fn new(inner: S, drain: Drain) -> Self {
+        Self { inner, drain }
+    }
+}
+
+impl<S: GrpcService> Service<Request<Body>> for DrainCalls<S> {
+    type Response = Response<Body>;
+    type Error = TransportError;
+    type Future = CallFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
+        let drains = context_mut(&mut request).method.as_ref().map(|method| method.drain);
+        let token = match drains {
+            Some(Drains::AtOnce) => self.drain.stopping().clone(),
+            Some(Drains::WhenFinished) | None => self.drain.forcing().clone(),
+        };
+        if token.is_cancelled() {
+            return Box::pin(async { Ok(body::respond(leaving())) });
+        }
+        let call = self.inner.call(request);
+        Box::pin(async move {
+            let call = std::pin::pin!(call);
+            let cancelled = std::pin::pin!(token.clone().cancelled_owned());
+            match select(call, cancelled).await {
+                Either::Left((Ok(response), _)) => {
+                    Ok(response.map(|body| body::cut(body, DrainCut::new(token))))
+                }
+                Either::Left((Err(error), _)) => Err(error),
+                Either::Right(((), _)) => Ok(body::respond(leaving())),
+            }
+        })
+    }
+}
+
+struct DrainCut {
+    token: CancellationToken,
+    cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl DrainCut {
+    fn new(token: CancellationToken) -> Self {
+        Self { token, cancelled: None }
+    }
+}
+
+impl Cut for DrainCut {
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        let token = &self.token;
+        let cancelled =
+            self.cancelled.get_or_insert_with(|| Box::pin(token.clone().cancelled_owned()));
+        cancelled.as_mut().poll(cx).map(|()| leaving())
+    }
+
+    fn is_due(&self) -> bool {
+        self.token.is_cancelled()
+    }
+}
+
+fn leaving() -> Status {
+    let fault = Fault::unavailable("DRAINING", "the service is leaving; continue at its successor")
+        .with_retry_after(RETRY_AFTER);
+    status(&fault)
+}

@@ -1,0 +1,106 @@
+//! Every call has an id, which the caller sees, the log carries and the next services get.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tonic::{Status, body::Body};
+use tower::Service;
+
+use crate::{
+    body::{self, Observe},
+    context::{REQUEST_ID, context_mut, new_request_id},
+    layer::CallFuture,
+    status::seal,
+    transport::{GrpcService, TransportError},
+};
+
+/// Longest request id that is taken over from a caller.
+const LONGEST: usize = 128;
+
+/// Takes over the caller's request id or makes one, answers it as `x-request-id`, and replaces what
+/// INTERNAL statuses say by it.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId<S> {
+    inner: S,
+}
+
+impl<S> RequestId<S> {
+    pub(crate) fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S: GrpcService> Service<Request<Body>> for RequestId<S> {
+    type Response = Response<Body>;
+    type Error = TransportError;
+    type Future = CallFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
+        let id = read(request.headers()).unwrap_or_else(new_request_id);
+        tracing::Span::current().record("request_id", &*id);
+        context_mut(&mut request).request_id = Some(id.clone());
+        let call = self.inner.call(request);
+        Box::pin(async move {
+            let mut response = call.await?;
+            seal_headers(response.headers_mut(), &id);
+            if let Ok(value) = HeaderValue::from_str(&id) {
+                response.headers_mut().insert(REQUEST_ID, value);
+            }
+            Ok(response.map(|body| body::observe(body, Seal(id))))
+        })
+    }
+}
+
+/// The caller's id, when it is one that logs and headers can carry.
+fn read(headers: &HeaderMap) -> Option<Arc<str>> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
+    let valid = !id.is_empty() && id.len() <= LONGEST && id.bytes().all(plain);
+    valid.then(|| id.into())
+}
+
+struct Seal(Arc<str>);
+
+impl Observe for Seal {
+    fn on_trailers(&mut self, trailers: &mut HeaderMap) {
+        seal_headers(trailers, &self.0);
+    }
+}
+
+fn seal_headers(headers: &mut HeaderMap, id: &str) {
+    let failed = body::status_code(headers).is_some_and(|code| code != tonic::Code::Ok);
+    if !failed {
+        return;
+    }
+    let sealed = Status::from_header_map(headers).and_then(|status| seal(&status, id));
+    if let Some(sealed) = sealed {
+        headers.remove(Status::GRPC_MESSAGE);
+        headers.remove(Status::GRPC_STATUS_DETAILS);
+        headers.extend(body::trailers(&sealed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_could_forge_a_log_line_are_replaced() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_str(text).expect("a header"));
+            read(&headers)
+        };
+        assert_eq!(of("abc-1_2.3:4").as_deref(), Some("abc-1_2.3:4"));
+        for bad in ["", "a b", "a\"b", "a{b}", &"x".repeat(129)] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Calls forwarded by the full name of their service, undecoded.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use cortex_core::Fault;
+use http::{Request, Response};
+use tonic::body::Body;
+use tower::Service;
+
+use crate::{
+    body,
+    layer::CallFuture,
+    method::split,
+    status::status,
+    transport::{Transport, TransportError},
+};
+
+/// Transports by the full name of the service they lead to. Cloning is cheap.
+///
+/// ```
+/// # fn example(storage: cortex_rpc::Transport, llm: cortex_rpc::Transport) {
+/// let mesh = cortex_rpc::Router::new()
+///     .route("cortex.storage.v1.JournalService", storage.clone())
+///     .route("cortex.storage.v1.SessionService", storage)
+///     .route("cortex.llm.v1.CompletionService", llm);
+/// let gateway = cortex_rpc::Server::builder("gateway").forward(mesh);
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct Router(Arc<BTreeMap<Box<str>, Transport>>);
+
+impl Router {
+    /// A router that knows no service.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sends calls of the service with the full name `service` to `transport`. The last route of a
+    /// name counts.
+    #[must_use]
+    pub fn route(mut self, service: &str, transport: Transport) -> Self {
+        Arc::make_mut(&mut self.0).insert(service.into(), transport);
+        self
+    }
+
+    /// Adds the routes of `other`.
+    #[must_use]
+    pub fn merge(mut self, other: &Self) -> Self {
+        let routes = Arc::make_mut(&mut self.0);
+        routes.extend(other.0.iter().map(|(name, transport)| (name.clone(), transport.clone())));
+        self
+    }
+
+    /// The full names of the services, sorted.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(|name| &**name)
+    }
+
+    /// Where calls of `service` go.
+    pub fn get(&self, service: &str) -> Option<&Transport> {
+        self.0.get(service)
+    }
+
+    /// The router as one transport: calls of unknown services are UNIMPLEMENTED.
+    pub fn into_transport(self) -> Transport {
+        Transport::new(self)
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Service<Request<Body>> for Router {
+    type Response = Response<Body>;
+    type Error = TransportError;
+    type Future = CallFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> CallFuture {
+        let service = split(request.uri().path()).map(|(service, _)| service);
+        match service.and_then(|service| self.0.get(service)) {
+            Some(transport) => Box::pin(tower::ServiceExt::oneshot(transport.clone(), request)),
+            None => {
+                let fault = unknown(request.uri().path());
+                Box::pin(async move { Ok(body::respond(status(&fault))) })
+            }
+        }
+    }
+}
+
+fn unknown(path: &str) -> Fault {
+    let message = format!("no service for '{path}' on this server; reflection lists what there is");
+    Fault::unimplemented("SERVICE_UNKNOWN", message)
+}

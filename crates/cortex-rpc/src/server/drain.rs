@@ -1,0 +1,38 @@
+//! An orderly stop, in phases that everything in a server can see.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+/// The phases of a stop. Each is entered once and never left. Cloning is cheap.
+#[derive(Debug, Clone, Default)]
+pub struct Drain(Arc<Phases>);
+
+#[derive(Debug, Default)]
+struct Phases {
+    leaving: CancellationToken,
+    stopping: CancellationToken,
+    forcing: CancellationToken,
+}
+
+impl Drain {
+    /// Health says NOT_SERVING; calls are still taken.
+    pub fn leaving(&self) -> &CancellationToken {
+        &self.0.leaving
+    }
+
+    /// Nothing is accepted any more; watches end.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
+    /// Whatever is still open ends now.
+    pub fn forcing(&self) -> &CancellationToken {
+        &self.0.forcing
+    }
+
+    /// Whether the stop has begun.
+    pub fn has_begun(&self) -> bool {
+        self.0.leaving.is_cancelled()
+    }
+}
