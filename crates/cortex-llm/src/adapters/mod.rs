@@ -1,0 +1,3 @@
+//! Providers: the built-in model, and everything that speaks OpenAI's chat completions.
+
+pub(crate) mod rehearsal;

@@ -1,0 +1,105 @@
+//! Builds the service from its configuration.
+
+use std::sync::Arc;
+
+use cortex_config::{KeyPath, Problems, Validate};
+use cortex_core::{Clock, SystemClock};
+use cortex_proto::cortex::llm::v1::{
+    completion_service_server::CompletionServiceServer,
+    provider_service_server::ProviderServiceServer,
+};
+
+use crate::{
+    adapters::rehearsal::Rehearsal,
+    catalog::{Absent, Catalog, REHEARSAL, Why},
+    config::{KeyedConfig, LlmConfig},
+    lane::Lane,
+    ports::Dialect,
+    router::Router,
+    service::{Completions, Providers},
+};
+
+/// The llm service. Cloning is cheap; clones share connections and what is known of providers.
+#[derive(Clone)]
+pub struct Llm {
+    router: Arc<Router>,
+}
+
+impl Llm {
+    /// Builds the service. It opens no connection.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration.
+    pub fn new(config: &LlmConfig) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        config.validate(&mut problems, &KeyPath::dotted("llm"));
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let catalog = Catalog {
+            default_model: config.default_model.clone(),
+            lanes: Vec::new(),
+            absent: absent(config),
+            rehearsal: Arc::new(rehearsal(config, clock)),
+        };
+        let (retry, timeouts) = (config.retry.clone(), config.timeouts.clone());
+        Ok(Self { router: Arc::new(Router { catalog, retry, timeouts }) })
+    }
+
+    /// The server of `cortex.llm.v1.CompletionService`.
+    pub fn completion_service(&self) -> CompletionServiceServer<Completions> {
+        CompletionServiceServer::new(Completions::new(self.router.clone()))
+    }
+
+    /// The server of `cortex.llm.v1.ProviderService`.
+    pub fn provider_service(&self) -> ProviderServiceServer<Providers> {
+        ProviderServiceServer::new(Providers::new(self.router.clone()))
+    }
+}
+
+fn rehearsal(config: &LlmConfig, clock: Arc<dyn Clock>) -> Lane {
+    let provider = Rehearsal { token_delay: config.rehearsal.token_delay.get() };
+    let mut lane = Lane::new(REHEARSAL, Dialect::Rehearsal, Arc::new(provider), clock);
+    lane.default_model = Some(REHEARSAL.to_owned());
+    lane
+}
+
+/// Known providers that cannot be used, and why.
+fn absent(config: &LlmConfig) -> Vec<Absent> {
+    let mut absent = Vec::new();
+    for (name, keyed) in [("openai", &config.openai), ("groq", &config.groq)] {
+        if !keyed.is_on() {
+            let why = Why::NotConfigured(missing(name, keyed));
+            absent.push(Absent { name, dialect: Dialect::OpenAi, why });
+        }
+    }
+    if !config.ollama.enabled {
+        let why = Why::NotConfigured("it is switched off by ollama.enabled".to_owned());
+        absent.push(Absent { name: "ollama", dialect: Dialect::Ollama, why });
+    }
+    for (name, dialect, keyed) in [
+        ("gemini", Dialect::Gemini, &config.gemini),
+        ("anthropic", Dialect::Anthropic, &config.anthropic),
+    ] {
+        let why = if keyed.is_on() {
+            Why::AdapterMissing(format!(
+                "it has a key, but this version does not speak its API yet; until then configure \
+                 its OpenAI-compatible address under llm.endpoints, or use another provider than \
+                 {name}"
+            ))
+        } else {
+            Why::NotConfigured(missing(name, keyed))
+        };
+        absent.push(Absent { name, dialect, why });
+    }
+    absent
+}
+
+fn missing(name: &str, keyed: &KeyedConfig) -> String {
+    if keyed.is_configured() {
+        format!("it is switched off by {name}.enabled")
+    } else {
+        format!("set {}_API_KEY", name.to_uppercase())
+    }
+}
