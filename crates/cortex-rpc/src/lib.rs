@@ -87,6 +87,7 @@ mod descriptors;
 mod http_error;
 mod layer;
 mod method;
+mod not_offered;
 mod router;
 mod server;
 mod status;
@@ -100,12 +101,14 @@ pub use context::{
 pub use http_error::http_error;
 pub use layer::{Authenticator, OpenAccess};
 pub use method::{DEFAULT_UNARY_DEADLINE, Drains, Method, MethodTable};
+pub use not_offered::not_offered;
 pub use router::Router;
 pub use server::{
     BindError, Check, Drain, DrainConfig, Listening, Server, ServerBuilder, ServerConfig, Stopped,
     shutdown_on_signal,
 };
 pub use status::{
-    ERROR_DOMAIN, chain, code, fault, kind, reason, request_id, retry_after, status, to_status,
+    ERROR_DOMAIN, chain, code, fault, kind, reason, reason_text, request_id, retry_after, status,
+    to_status,
 };
 pub use transport::{GrpcService, Transport, TransportError, local, remote};

@@ -74,7 +74,7 @@ pub fn fault(status: &Status) -> Fault {
     let details = status.get_error_details();
     let mut fault = Fault::new(kind(status.code()), NO_REASON, status.message());
     if let Some(info) = details.error_info() {
-        fault.reason = intern(&info.reason);
+        fault.reason = reason_text(&info.reason);
         fault.metadata = info.metadata.clone().into_iter().collect::<BTreeMap<_, _>>();
     }
     if let Some(bad) = details.bad_request() {
@@ -224,7 +224,7 @@ pub fn kind(code: Code) -> Kind {
 ///
 /// Reasons are a small closed set, but they come off the wire: what is too long, not
 /// UPPER_SNAKE_CASE or beyond the limit of different ones is not kept.
-fn intern(reason: &str) -> &'static str {
+pub fn reason_text(reason: &str) -> &'static str {
     const MOST_REASONS: usize = 1024;
     const LONGEST_REASON: usize = 63; // google.rpc.ErrorInfo's own limit
     static REASONS: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn hostile_reasons_are_not_kept() {
         for bad in ["", "lower", "WITH SPACE", &"X".repeat(64)] {
-            assert_eq!(intern(bad), NO_REASON);
+            assert_eq!(reason_text(bad), NO_REASON);
         }
     }
 

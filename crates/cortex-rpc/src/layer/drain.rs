@@ -14,7 +14,7 @@ use tonic::{Status, body::Body};
 use tower::Service;
 
 use crate::{
-    body::{self, Cut},
+    body::{self, Cut, Held},
     context::context_mut,
     layer::CallFuture,
     method::Drains,
@@ -58,13 +58,15 @@ impl<S: GrpcService> Service<Request<Body>> for DrainCalls<S> {
         if token.is_cancelled() {
             return Box::pin(async { Ok(body::respond(leaving())) });
         }
+        let open = self.drain.open_call();
         let call = self.inner.call(request);
         Box::pin(async move {
             let call = std::pin::pin!(call);
             let cancelled = std::pin::pin!(token.clone().cancelled_owned());
             match select(call, cancelled).await {
                 Either::Left((Ok(response), _)) => {
-                    Ok(response.map(|body| body::cut(body, DrainCut::new(token))))
+                    let end_early = |body| body::cut(body, DrainCut::new(token));
+                    Ok(response.map(|body| body::observe(end_early(body), Held(open))))
                 }
                 Either::Left((Err(error), _)) => Err(error),
                 Either::Right(((), _)) => Ok(body::respond(leaving())),

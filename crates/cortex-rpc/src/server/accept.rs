@@ -39,8 +39,10 @@ pub struct BindError {
 /// How a listener stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stopped {
-    /// Connections that were cut because work on them did not end by the drain deadline.
-    pub forced: usize,
+    /// Calls, from within the process too, that did not end by the drain deadline and were cut.
+    pub forced_calls: usize,
+    /// Connections that were cut, with calls or with anything else on them.
+    pub forced_connections: usize,
 }
 
 /// A server on an address.
@@ -93,7 +95,8 @@ impl Listening {
         // No longer accepting also for the kernel.
         drop(self.listener);
         let stopped = finish(connections, &drain, config.deadline.get()).await;
-        tracing::info!(service = %name, %address, forced = stopped.forced, "stopped");
+        let Stopped { forced_calls, forced_connections } = stopped;
+        tracing::info!(service = %name, %address, forced_calls, forced_connections, "stopped");
         stopped
     }
 
@@ -189,19 +192,27 @@ async fn serve_connection(
     }
 }
 
-/// Waits for the connections until the deadline, then ends what is left.
+/// Waits for calls and connections until the deadline, then ends what is left.
 async fn finish(mut connections: JoinSet<()>, drain: &Drain, deadline: Duration) -> Stopped {
     let end = Instant::now() + deadline;
-    let all_ended = async { while connections.join_next().await.is_some() {} };
+    let all_ended = async {
+        drain.calls_ended().await;
+        while connections.join_next().await.is_some() {}
+    };
     tokio::select! {
-        () = all_ended => return Stopped { forced: 0 },
+        () = all_ended => return Stopped { forced_calls: 0, forced_connections: 0 },
         () = tokio::time::sleep_until(end) => {}
         () = drain.forcing().cancelled() => {}
     }
-    let forced = connections.len();
+    while connections.try_join_next().is_some() {}
+    let stopped =
+        Stopped { forced_calls: drain.open_calls(), forced_connections: connections.len() };
     drain.forcing().cancel();
-    let last_words = async { while connections.join_next().await.is_some() {} };
+    let last_words = async {
+        drain.calls_ended().await;
+        while connections.join_next().await.is_some() {}
+    };
     // What does not end now is cut: dropping the set aborts it.
     let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
-    Stopped { forced }
+    stopped
 }
