@@ -1,4 +1,5 @@
 //! The client's layers: retry, deadline per attempt, balance, circuit breaker.
+#![allow(clippy::panic, reason = "tests fail by it")]
 
 mod common;
 
@@ -76,8 +77,8 @@ on_both_transports! {
     }
 
     each_attempt_has_its_own_time(world) {
-        let mut config = ClientConfig::default();
-        config.attempt_timeout = Span::from_millis(100);
+        let config =
+            ClientConfig { attempt_timeout: Span::from_millis(100), ..ClientConfig::default() };
         let mut client = over(world.way, &world, config);
         let begun = Instant::now();
         client.unary("Read", ask_n("flaky_slow", 1)).await.expect("the second attempt");

@@ -1,4 +1,5 @@
 //! An orderly stop: phases, watches, work, the deadline, the second signal.
+#![allow(clippy::panic, reason = "tests fail by it")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Every layer of the server, on both transports.
+#![allow(clippy::panic, reason = "tests fail by it")]
 
 mod common;
 

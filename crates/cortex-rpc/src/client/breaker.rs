@@ -98,9 +98,7 @@ mod tests {
     use super::*;
 
     fn breaker() -> Breaker {
-        let mut config = BreakerConfig::default();
-        config.failures = 2;
-        Breaker::new(&config)
+        Breaker::new(&BreakerConfig { failures: 2, ..BreakerConfig::default() })
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ::http::{Request, Response, Version, header};
+use ::http::{HeaderValue, Request, Response, Version, header};
 use cortex_core::Fault;
 use tonic::{Status, body::Body};
 use tower::ServiceExt;
@@ -47,7 +47,7 @@ impl fmt::Debug for Mux {
 
 /// `application/grpc` with any suffix but that of gRPC-Web, which is another protocol.
 fn is_grpc(request: &Request<Body>) -> bool {
-    let kind = request.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+    let kind = request.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let after = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
     after.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
