@@ -25,6 +25,7 @@ pub(crate) struct Binding {
     pub(crate) target: Target,
     /// Set for a server-streaming method.
     pub(crate) stream: Option<StreamPlan>,
+    pub(crate) bytes: BytesPlan,
 }
 
 /// A gRPC method and how its answer is told.
@@ -79,12 +80,31 @@ pub(crate) enum AnswerRule {
 /// How a stream is told, and when it is none.
 #[derive(Debug, Clone)]
 pub(crate) struct StreamPlan {
-    pub(crate) id: Option<usize>,
-    /// The arms of the oneof that gives `event:` and `data:`.
-    pub(crate) arms: Vec<usize>,
+    /// Where the response has the `id:`. Empty: nowhere.
+    pub(crate) id: FieldPath,
+    pub(crate) event: Option<EventPlan>,
     pub(crate) resume: Option<usize>,
     pub(crate) request_id: Option<usize>,
     pub(crate) switch: Option<Switch>,
+}
+
+/// The oneof that gives an event its `event:` and its `data:`.
+#[derive(Debug, Clone)]
+pub(crate) struct EventPlan {
+    /// Where the message that has it is. Empty: it is the response.
+    pub(crate) within: FieldPath,
+    pub(crate) message: MessageIndex,
+    pub(crate) arms: Vec<usize>,
+}
+
+/// Which fields of request and response say what HTTP says of bytes in headers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BytesPlan {
+    pub(crate) offset: Option<usize>,
+    pub(crate) length: Option<usize>,
+    pub(crate) size: Option<usize>,
+    pub(crate) etag: Option<usize>,
+    pub(crate) file_name: Option<usize>,
 }
 
 /// The choice between the stream and a unary method.
@@ -152,6 +172,7 @@ fn binding(schema: &Schema, method: &MethodDescriptor, rule: HttpRule) -> Result
         rpc: method.name().to_owned(),
         target: Target::new(schema, method, &rule.response_body)?,
         client_streaming: method.is_client_streaming(),
+        bytes: bytes_plan(schema, method)?,
         method: rule.method,
         path: rule.path,
         template,
@@ -239,25 +260,79 @@ fn optional(plan: &MessagePlan, name: &str) -> Result<Option<usize>, String> {
 fn stream_plan(schema: &Schema, method: &MethodDescriptor) -> Result<StreamPlan, String> {
     let options = options::stream_options(method);
     let input = schema.message(schema.index_of(&method.input()));
-    let output = schema.message(schema.index_of(&method.output()));
+    let output = schema.index_of(&method.output());
     Ok(StreamPlan {
-        id: optional(output, &options.id_field)?,
-        arms: arms(output, &options.event_oneof)?,
+        id: dotted(schema, output, &options.id_field)?,
+        event: event_plan(schema, output, &options.event_oneof)?,
         resume: optional(input, &options.resume_field)?,
         request_id: optional(input, &options.request_id_field)?,
         switch: switch(schema, method, &options)?,
     })
 }
 
-fn arms(output: &MessagePlan, oneof: &str) -> Result<Vec<usize>, String> {
-    if oneof.is_empty() {
-        return Ok(Vec::new());
+/// The field that a path such as `event.sequence` names; empty for an empty path.
+fn dotted(schema: &Schema, message: MessageIndex, path: &str) -> Result<FieldPath, String> {
+    let mut fields = FieldPath::new();
+    let mut within = Some(message);
+    for name in path.split('.').filter(|_| !path.is_empty()) {
+        let message = within.ok_or_else(|| format!("`{path}` goes into what is no message"))?;
+        let plan = schema.message(message);
+        let position = find(plan, name)?;
+        fields.push((message, position));
+        within = match plan.fields[position].single() {
+            Some(Element::Message(next)) => Some(next),
+            _ => None,
+        };
     }
-    let index = output.descriptor.oneofs().position(|found| found.name() == oneof);
+    Ok(fields)
+}
+
+fn event_plan(
+    schema: &Schema,
+    output: MessageIndex,
+    path: &str,
+) -> Result<Option<EventPlan>, String> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let (within, oneof) = path.rsplit_once('.').unwrap_or(("", path));
+    let within = dotted(schema, output, within)?;
+    let message = match within.last() {
+        None => output,
+        Some((holder, position)) => match schema.message(*holder).fields[*position].single() {
+            Some(Element::Message(message)) => message,
+            _ => return Err(format!("`{path}` goes into what is no message")),
+        },
+    };
+    let plan = schema.message(message);
+    let index = plan.descriptor.oneofs().position(|found| found.name() == oneof);
     let index =
-        index.ok_or_else(|| format!("{} has no oneof `{oneof}`", output.descriptor.full_name()))?;
-    let fields = output.fields.iter().enumerate();
-    Ok(fields.filter(|(_, field)| field.oneof == Some(index)).map(|(at, _)| at).collect())
+        index.ok_or_else(|| format!("{} has no oneof `{oneof}`", plan.descriptor.full_name()))?;
+    let fields = plan.fields.iter().enumerate();
+    let arms = fields.filter(|(_, field)| field.oneof == Some(index)).map(|(at, _)| at).collect();
+    Ok(Some(EventPlan { within, message, arms }))
+}
+
+fn bytes_plan(schema: &Schema, method: &MethodDescriptor) -> Result<BytesPlan, String> {
+    let options = options::bytes_options(method);
+    let input = schema.message(schema.index_of(&method.input()));
+    let output = schema.message(schema.index_of(&method.output()));
+    let of = |plan: &MessagePlan, name: &str, element: Element| {
+        let position = optional(plan, name)?;
+        match position.map(|position| plan.fields[position].single()) {
+            Some(found) if found != Some(element) => {
+                Err(format!("`{name}` is not of the type that http_bytes needs"))
+            }
+            _ => Ok(position),
+        }
+    };
+    Ok(BytesPlan {
+        offset: of(input, &options.offset_field, Element::I64)?,
+        length: of(input, &options.length_field, Element::I64)?,
+        size: of(output, &options.size_field, Element::I64)?,
+        etag: of(output, &options.etag_field, Element::String)?,
+        file_name: of(output, &options.file_name_field, Element::String)?,
+    })
 }
 
 fn switch(

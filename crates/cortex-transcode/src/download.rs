@@ -1,90 +1,136 @@
 //! google.api.HttpBody as the bytes that it is, whole or streamed, with `Range`.
 //!
-//! A service that streams says the length in the response metadata `x-content-length` if it knows
-//! it; only then are ranges served and the length told. `etag`, `last-modified`,
-//! `content-disposition` and `cache-control` of the metadata become headers.
+//! What HTTP says in headers stands in fields that `cortex.api.v1.http_bytes` names: size, etag and
+//! file name in the first response, offset and length in the request. Where the request has none,
+//! a range is cut out here.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use futures::stream;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::Frame;
 use http_body_util::StreamBody;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use prost_reflect::{DynamicMessage, Value};
-use tonic::{Status, body::Body, metadata::MetadataMap};
+use tonic::{Code, Status, body::Body};
 
 use crate::{
     answer,
-    binding::{AnswerRule, Target},
+    binding::{AnswerRule, Binding, BytesPlan, Target},
     problem::Problem,
-    range,
+    range::{self, Ends},
     relay::Upstreamed,
     schema::Schema,
     status,
 };
 
+type Answer = Result<http::Response<Body>, Problem>;
+
 /// What decides how a download is answered.
 pub(crate) struct Download<'a> {
     pub(crate) schema: &'a Schema,
+    pub(crate) binding: &'a Binding,
     pub(crate) target: &'a Target,
     pub(crate) method: &'a Method,
     pub(crate) headers: &'a HeaderMap,
 }
 
-/// One piece of a download.
-struct Piece {
+/// What is known of the bytes before they are sent.
+#[derive(Debug, Default)]
+struct Facts {
     content_type: String,
-    data: Bytes,
+    /// How many bytes the whole has.
+    size: Option<u64>,
+    etag: Option<HeaderValue>,
+    disposition: Option<HeaderValue>,
+}
+
+/// How the range of a request came to the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// The service sends everything; a range is cut out here.
+    All,
+    /// The service sends the range.
+    Range(Ends),
+    /// The caller has named offset or length itself; what that makes is not known here.
+    Otherwise,
 }
 
 impl Download<'_> {
+    /// Asks for the range of the header in the fields of the request, if it has some.
+    pub(crate) fn ask(&self, message: &mut DynamicMessage) -> Asked {
+        let input = &self.schema.message(self.binding.input).fields;
+        let BytesPlan { offset, length, .. } = self.binding.bytes;
+        let field = |position: Option<usize>| position.map(|position| &input[position].descriptor);
+        let (offset, length) = (field(offset), field(length));
+        if [offset, length].into_iter().flatten().any(|field| message.has_field(field)) {
+            return Asked::Otherwise;
+        }
+        let ends = range::requested(self.method, self.headers);
+        let asked = ends.and_then(|ends| Some((ends, ends.offset_and_length()?)));
+        let (Some((ends, (from, many))), Some(offset), Some(length)) = (asked, offset, length)
+        else {
+            return Asked::All;
+        };
+        message.set_field(offset, Value::I64(from));
+        message.set_field(length, Value::I64(many));
+        Asked::Range(ends)
+    }
+
     /// The answer whose bytes are all in one message.
-    pub(crate) fn whole(
-        &self,
-        message: &DynamicMessage,
-        metadata: &MetadataMap,
-    ) -> Result<http::Response<Body>, Problem> {
-        let piece = piece(self.field(), message);
-        let length = piece.data.len() as u64;
-        let (mut response, range) = self.head(&piece.content_type, Some(length), metadata)?;
+    pub(crate) fn whole(&self, message: &DynamicMessage) -> Answer {
+        let piece = self.piece(message).unwrap_or_default();
+        let mut facts = Facts { content_type: piece.0, ..Facts::default() };
+        self.learn(&mut facts, message);
+        facts.size = Some(piece.1.len() as u64);
+        let (mut response, range) = self.head(&facts, Asked::All)?;
         if response.status() != StatusCode::NOT_MODIFIED {
             let data = match range {
-                Some(range) => piece.data.slice(index(range.start)..index(range.end)),
-                None => piece.data,
+                Some(range) => piece.1.slice(index(range.start)..index(range.end)),
+                None => piece.1,
             };
             *response.body_mut() = answer::full(data);
         }
         Ok(response)
     }
 
-    /// The answer whose bytes come in many messages; the first one is waited for.
+    /// The answer whose bytes come in many messages; the first bytes are waited for. `None` if the
+    /// service was asked for a range and should be asked for everything.
     pub(crate) async fn streamed(
         &self,
         mut upstream: Upstreamed,
-    ) -> Result<http::Response<Body>, Problem> {
-        let problem = |status: Status| status::problem(self.schema, &status);
-        let first = upstream.next().await.map_err(problem)?;
-        let ended = first.is_none();
-        let first = first.map(|message| piece(self.field(), &message));
-        let content_type = first.as_ref().map(|piece| piece.content_type.as_str());
-        let length = content_length(&upstream.metadata);
-        let (mut response, range) =
-            self.head(content_type.unwrap_or_default(), length, &upstream.metadata)?;
-        if response.status() == StatusCode::NOT_MODIFIED {
-            return Ok(response);
+        asked: Asked,
+    ) -> Result<Option<http::Response<Body>>, Problem> {
+        let mut facts = Facts::default();
+        let first = self.first(&mut upstream, &mut facts).await.map_err(|status| {
+            match (asked, status.code()) {
+                (Asked::Range(_), Code::OutOfRange) => range::unsatisfiable(None),
+                _ => status::problem(self.schema, &status),
+            }
+        })?;
+        let in_range = facts.size.is_some() && range::applies(self.headers, facts.etag.as_ref());
+        if matches!(asked, Asked::Range(_)) && !in_range && !self.is_known(facts.etag.as_ref()) {
+            return Ok(None);
         }
-        let bounds = range.or(length.map(|length| 0..length));
+        let (mut response, range) = self.head(&facts, asked)?;
+        answer::name_request(&mut response, &upstream.metadata);
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(Some(response));
+        }
+        let size = facts.size.filter(|_| asked != Asked::Otherwise);
+        let bounds = range.or(size.map(|size| 0..size));
         if let Some(bounds) = &bounds {
             let left = HeaderValue::from(bounds.end - bounds.start);
             response.headers_mut().insert(header::CONTENT_LENGTH, left);
         }
+        let cut_here = bounds.as_ref().filter(|_| asked == Asked::All);
         let pieces = Pieces {
             field: self.field(),
             upstream,
-            pending: first.map(|piece| piece.data),
-            ended,
-            skip: bounds.as_ref().map_or(0, |bounds| bounds.start),
+            ended: first.is_none(),
+            pending: first,
+            skip: cut_here.map_or(0, |bounds| bounds.start),
             left: bounds.map(|bounds| bounds.end - bounds.start),
         };
         let frames = stream::unfold(pieces, async |mut pieces| {
@@ -92,44 +138,69 @@ impl Download<'_> {
             Some((piece.map(Frame::data), pieces))
         });
         *response.body_mut() = Body::new(StreamBody::new(frames));
-        Ok(response)
+        Ok(Some(response))
+    }
+
+    /// The first bytes, and what the messages up to there say about them. `None`: there are none.
+    async fn first(
+        &self,
+        upstream: &mut Upstreamed,
+        facts: &mut Facts,
+    ) -> Result<Option<Bytes>, Status> {
+        while let Some(message) = upstream.next().await? {
+            self.learn(facts, &message);
+            if let Some((content_type, data)) = self.piece(&message) {
+                facts.content_type = content_type;
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
+    fn learn(&self, facts: &mut Facts, message: &DynamicMessage) {
+        let output = &self.schema.message(self.target.output).fields;
+        let plan = &self.binding.bytes;
+        let value = |position: Option<usize>| {
+            let field = &output[position?].descriptor;
+            message.has_field(field).then(|| message.get_field(field))
+        };
+        if let Some(size) = value(plan.size).and_then(|size| u64::try_from(size.as_i64()?).ok()) {
+            facts.size = Some(size);
+        }
+        if let Some(etag) = value(plan.etag) {
+            let etag = etag.as_str().map(|name| HeaderValue::from_str(&format!("\"{name}\"")));
+            facts.etag = etag.and_then(Result::ok);
+        }
+        if let Some(name) = value(plan.file_name) {
+            facts.disposition = name.as_str().and_then(disposition);
+        }
     }
 
     fn head(
         &self,
-        content_type: &str,
-        length: Option<u64>,
-        metadata: &MetadataMap,
+        facts: &Facts,
+        asked: Asked,
     ) -> Result<(http::Response<Body>, Option<Range<u64>>), Problem> {
         let mut response = http::Response::new(Body::empty());
-        let headers = response.headers_mut();
-        let octets = HeaderValue::from_static("application/octet-stream");
-        let known = Some(content_type).filter(|text| !text.is_empty());
-        let content_type = known.and_then(|text| HeaderValue::from_str(text).ok());
-        headers.insert(header::CONTENT_TYPE, content_type.unwrap_or(octets));
-        protect(headers);
-        pass_on(headers, metadata);
-        let etag = headers.get(header::ETAG).cloned();
-        if self.is_known(etag.as_ref()) {
+        describe(response.headers_mut(), facts);
+        if self.is_known(facts.etag.as_ref()) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return Ok((response, None));
         }
-        let Some(length) = length else { return Ok((response, None)) };
+        let Some(size) = facts.size.filter(|_| asked != Asked::Otherwise) else {
+            return Ok((response, None));
+        };
+        let headers = response.headers_mut();
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        let range = range::requested(self.method, self.headers, length, etag.as_ref())?;
-        if let Some(range) = &range {
-            if let Some(value) = range::content_range(range, length) {
-                headers.insert(header::CONTENT_RANGE, value);
-            }
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let ends = range::requested(self.method, self.headers);
+        let ends = ends.filter(|_| range::applies(self.headers, facts.etag.as_ref()));
+        let Some(ends) = ends else { return Ok((response, None)) };
+        let range = ends.resolve(size).ok_or_else(|| range::unsatisfiable(Some(size)))?;
+        if let Some(value) = range::content_range(&range, size) {
+            headers.insert(header::CONTENT_RANGE, value);
         }
-        Ok((response, range))
-    }
-
-    /// The number of the response's field that is the HttpBody.
-    fn field(&self) -> Option<u32> {
-        let AnswerRule::FieldBytes(position) = self.target.answer else { return None };
-        Some(self.schema.message(self.target.output).fields[position].descriptor.number())
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        Ok((response, Some(range)))
     }
 
     /// Whether the client has these bytes already.
@@ -138,44 +209,62 @@ impl Download<'_> {
         let (Some(known), Some(Ok(etag))) = (known, etag.map(HeaderValue::to_str)) else {
             return false;
         };
-        let mut tags = known.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
-        tags.any(|tag| tag == etag.trim_start_matches("W/"))
+        known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)
+    }
+
+    /// The number of the response's field that is the HttpBody.
+    fn field(&self) -> Option<u32> {
+        let AnswerRule::FieldBytes(position) = self.target.answer else { return None };
+        Some(self.schema.message(self.target.output).fields[position].descriptor.number())
+    }
+
+    /// Content type and bytes of a message, if it has any.
+    fn piece(&self, message: &DynamicMessage) -> Option<(String, Bytes)> {
+        piece(self.field(), message)
     }
 }
 
-/// The bytes may be anybody's: a browser must neither guess what they are nor run them as ours.
-fn protect(headers: &mut HeaderMap) {
+fn describe(headers: &mut HeaderMap, facts: &Facts) {
+    let content_type = HeaderValue::from_str(&facts.content_type).ok();
+    let content_type = content_type.filter(|value| !value.is_empty());
+    let octets = HeaderValue::from_static("application/octet-stream");
+    headers.insert(header::CONTENT_TYPE, content_type.unwrap_or(octets));
+    // The bytes may be anybody's: a browser must neither guess what they are nor run them as ours.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let sandbox = HeaderValue::from_static("default-src 'none'; sandbox");
     headers.insert(header::CONTENT_SECURITY_POLICY, sandbox);
-}
-
-fn pass_on(headers: &mut HeaderMap, metadata: &MetadataMap) {
-    let names: [HeaderName; 4] =
-        [header::ETAG, header::LAST_MODIFIED, header::CONTENT_DISPOSITION, header::CACHE_CONTROL];
-    for name in names {
-        if let Some(value) = metadata.as_ref().get(&name) {
+    let said = [(header::ETAG, &facts.etag), (header::CONTENT_DISPOSITION, &facts.disposition)];
+    for (name, value) in said {
+        if let Some(value) = value {
             headers.insert(name, value.clone());
         }
     }
-    if let Some(id) = metadata.as_ref().get(crate::metadata::REQUEST_ID) {
-        headers.insert(crate::metadata::REQUEST_ID, id.clone());
-    }
 }
 
-fn content_length(metadata: &MetadataMap) -> Option<u64> {
-    metadata.get("x-content-length")?.to_str().ok()?.parse().ok()
+/// RFC 6266: the name in ASCII for the old, and as it is for all others.
+fn disposition(name: &str) -> Option<HeaderValue> {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    let name = name.rsplit(['/', '\\']).next().filter(|name| !name.is_empty())?;
+    let plain = |character: char| character.is_ascii_graphic() && !"\"\\%".contains(character);
+    let ascii: String =
+        name.chars().map(|it| if plain(it) || it == ' ' { it } else { '_' }).collect();
+    let exact = utf8_percent_encode(name, KEPT);
+    let value = format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{exact}");
+    HeaderValue::from_str(&value).ok()
 }
 
 /// The HttpBody in `field` of the message, or that the message is.
-fn piece(field: Option<u32>, message: &DynamicMessage) -> Piece {
+fn piece(field: Option<u32>, message: &DynamicMessage) -> Option<(String, Bytes)> {
+    if field.is_some_and(|number| !message.has_field_by_number(number)) {
+        return None;
+    }
     let held = field.and_then(|number| message.get_field_by_number(number));
     let body = held.as_deref().and_then(Value::as_message).unwrap_or(message);
     let content_type = body.get_field_by_number(1);
     let content_type = content_type.as_deref().and_then(Value::as_str).unwrap_or_default();
     let data = body.get_field_by_number(2);
     let data = data.as_deref().and_then(Value::as_bytes).cloned().unwrap_or_default();
-    Piece { content_type: content_type.to_owned(), data }
+    Some((content_type.to_owned(), data))
 }
 
 /// A download under way. What fails now can only be told by breaking off.
@@ -186,7 +275,7 @@ struct Pieces {
     ended: bool,
     /// Bytes before the range.
     skip: u64,
-    /// Bytes of the range that are not sent yet, if it has an end.
+    /// Bytes that are promised and not sent yet, if that is known.
     left: Option<u64>,
 }
 
@@ -200,7 +289,7 @@ impl Pieces {
                 Some(data) => data,
                 None if self.ended => return self.end(),
                 None => match self.upstream.next().await {
-                    Ok(Some(message)) => piece(self.field, &message).data,
+                    Ok(Some(message)) => piece(self.field, &message).unwrap_or_default().1,
                     Ok(None) => {
                         self.ended = true;
                         continue;

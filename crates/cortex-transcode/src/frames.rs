@@ -2,15 +2,17 @@
 //!
 //! Server-sent events: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, header};
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DynamicMessage, Value};
 
 use crate::{
     answer,
     binding::{StreamPlan, Target},
     json::{WriteError, Writer},
     problem::Problem,
-    schema::Schema,
+    schema::{MessageIndex, Schema},
 };
 
 /// How a stream is told.
@@ -106,20 +108,40 @@ impl Framer<'_> {
         message: &DynamicMessage,
         json: &mut Vec<u8>,
     ) -> Result<Option<&str>, WriteError> {
-        let fields = &self.schema.message(self.target.output).fields;
-        let mut arms = self.plan.arms.iter().map(|position| &fields[*position]);
-        let Some(arm) = arms.find(|arm| message.has_field(&arm.descriptor)) else {
-            answer::write(self.schema, self.target, message, json)?;
-            return Ok(None);
-        };
-        Writer::new(self.schema).field(json, arm, &message.get_field(&arm.descriptor))?;
-        Ok(Some(arm.name()))
+        let event = self.plan.event.as_ref();
+        let held = event.and_then(|event| Some((event, self.within(message, &event.within)?)));
+        if let Some((event, holder)) = held {
+            let fields = &self.schema.message(event.message).fields;
+            let mut arms = event.arms.iter().map(|position| &fields[*position]);
+            if let Some(arm) = arms.find(|arm| holder.has_field(&arm.descriptor)) {
+                Writer::new(self.schema).field(json, arm, &holder.get_field(&arm.descriptor))?;
+                return Ok(Some(arm.name()));
+            }
+        }
+        answer::write(self.schema, self.target, message, json)?;
+        Ok(None)
+    }
+
+    /// The message at the end of `path`, if it and all on the way are set.
+    fn within<'m>(
+        &self,
+        message: &'m DynamicMessage,
+        path: &[(MessageIndex, usize)],
+    ) -> Option<&'m DynamicMessage> {
+        path.iter().try_fold(message, |message, (index, position)| {
+            let field = &self.schema.message(*index).fields[*position].descriptor;
+            match message.get_field(field) {
+                Cow::Borrowed(Value::Message(inner)) => Some(inner),
+                _ => None,
+            }
+        })
     }
 
     fn id(&self, out: &mut Vec<u8>, message: &DynamicMessage) {
-        let Some(position) = self.plan.id else { return };
-        let field = &self.schema.message(self.target.output).fields[position];
-        let value = message.get_field(&field.descriptor);
+        let Some(((index, position), holder)) = self.plan.id.split_last() else { return };
+        let Some(holder) = self.within(message, holder) else { return };
+        let field = &self.schema.message(*index).fields[*position];
+        let value = holder.get_field(&field.descriptor);
         if *value == field.descriptor.default_value() {
             return;
         }

@@ -2,6 +2,7 @@
 mod answer;
 mod binding;
 mod call;
+mod codec;
 mod download;
 mod error;
 mod frames;
@@ -25,6 +26,7 @@ mod transcoder;
 mod upload;
 
 pub use self::{
+    codec::{CodecError, JsonCodec},
     error::BuildError,
     limits::Limits,
     transcoder::{Builder, Route, Transcoder, Unmatched},

@@ -28,6 +28,16 @@ pub(crate) struct StreamOptions {
     pub(crate) switch_default: bool,
 }
 
+/// `cortex.api.v1.HttpBytesOptions`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BytesOptions {
+    pub(crate) offset_field: String,
+    pub(crate) length_field: String,
+    pub(crate) size_field: String,
+    pub(crate) etag_field: String,
+    pub(crate) file_name_field: String,
+}
+
 /// Whether the field holds JSON text that is embedded verbatim.
 pub(crate) fn is_json(field: &FieldDescriptor) -> bool {
     if field.field_descriptor_proto().options.is_none() {
@@ -114,6 +124,20 @@ pub(crate) fn stream_options(method: &MethodDescriptor) -> StreamOptions {
         switch_field: text(&options, "switch_field"),
         unary_method: text(&options, "unary_method"),
         switch_default: flag.and_then(|flag| flag.as_bool()).unwrap_or(false),
+    }
+}
+
+/// How bytes are offered over HTTP; without ranges if nothing is said.
+pub(crate) fn bytes_options(method: &MethodDescriptor) -> BytesOptions {
+    let Some(options) = extension(method, "cortex.api.v1.http_bytes") else {
+        return BytesOptions::default();
+    };
+    BytesOptions {
+        offset_field: text(&options, "offset_field"),
+        length_field: text(&options, "length_field"),
+        size_field: text(&options, "size_field"),
+        etag_field: text(&options, "etag_field"),
+        file_name_field: text(&options, "file_name_field"),
     }
 }
 

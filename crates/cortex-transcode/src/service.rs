@@ -18,7 +18,7 @@ use crate::{
     answer,
     binding::{Binding, BodyRule, Target},
     call::{DynamicCodec, client},
-    download::Download,
+    download::{Asked, Download},
     frames::Framing,
     limits::Limits,
     metadata::{self, REQUEST_ID},
@@ -187,7 +187,7 @@ impl Exchange<'_> {
         let response = result.map_err(|status| status::problem(schema, &status))?;
         let (metadata, message, _) = response.into_parts();
         let mut answer = if target.is_bytes() {
-            self.download(target).whole(&message, &metadata)?
+            self.download(target).whole(&message)?
         } else {
             answer::json(schema, target, &message)?
         };
@@ -197,15 +197,31 @@ impl Exchange<'_> {
 
     fn download<'a>(&'a self, target: &'a Target) -> Download<'a> {
         let schema = &self.shared.schema;
-        Download { schema, target, method: self.method, headers: self.headers }
+        let binding = &self.endpoint.binding;
+        Download { schema, binding, target, method: self.method, headers: self.headers }
+    }
+
+    /// Asks for the range that is wanted, and if it turns out not to apply, for everything.
+    async fn bytes(&self, message: prost_reflect::DynamicMessage) -> Answer {
+        let binding = &self.endpoint.binding;
+        let download = self.download(&binding.target);
+        let mut ranged = message.clone();
+        let asked = download.ask(&mut ranged);
+        let upstream = Upstreamed::new(self.opening(binding, ranged)?);
+        if let Some(answer) = download.streamed(upstream, asked).await? {
+            return Ok(answer);
+        }
+        let upstream = Upstreamed::new(self.opening(binding, message)?);
+        let answer = download.streamed(upstream, Asked::All).await?;
+        answer.ok_or_else(|| Problem::response("a download of everything was refused"))
     }
 
     async fn stream(&self, parsed: Parsed) -> Answer {
         let binding = &self.endpoint.binding;
-        let upstream = Upstreamed::new(self.opening(binding, parsed.message)?);
         if binding.target.is_bytes() {
-            return self.download(&binding.target).streamed(upstream).await;
+            return self.bytes(parsed.message).await;
         }
+        let upstream = Upstreamed::new(self.opening(binding, parsed.message)?);
         let Some(plan) = binding.stream.clone() else {
             return Err(Problem::response("a stream without a plan"));
         };

@@ -19,35 +19,59 @@ fn http_body(content_type: &str, data: &'static [u8]) -> DynamicMessage {
 
 async fn shelf(mut call: Call) -> Reply {
     match call.rpc.as_str() {
-        "ReadBook" => {
-            let mut reply = once(http_body("text/plain", b"0123456789"))?;
-            reply.metadata_mut().insert("etag", "\"e1\"".parse().expect("ASCII"));
-            Ok(reply)
-        }
+        "ReadBook" => once(http_body("text/plain", b"0123456789")),
         "DownloadBook" => {
+            let id = field(&call.request().await, "book_id");
+            downloaded(&call, id.as_str().expect("text"))
+        }
+        "SeekBook" => {
             let request = call.request().await;
-            let id = request.get_field_by_name("book_id").expect("an id");
-            let id = id.as_str().expect("text").to_owned();
-            let piece = |data| {
-                Ok(call.response(&[("content", Value::Message(http_body("text/plain", data)))]))
-            };
-            let mut pieces = vec![piece(b"0123"), piece(b""), piece(b"456"), piece(b"789")];
-            match id.as_str() {
-                "failing" => pieces.insert(2, Err(Status::data_loss("unreadable"))),
-                "short" => pieces.truncate(3),
-                "empty" => pieces.clear(),
-                "absent" => pieces = vec![Err(Status::not_found("no such book"))],
-                _ => {}
-            }
-            let mut reply = tonic::Response::new(stream::iter(pieces).boxed());
-            if id != "unknown" {
-                let length = if id == "empty" { "0" } else { "10" };
-                reply.metadata_mut().insert("x-content-length", length.parse().expect("ASCII"));
-            }
-            Ok(reply)
+            sought(&call, &request)
         }
         _ => written(call).await,
     }
+}
+
+fn field(message: &DynamicMessage, name: &str) -> Value {
+    message.get_field_by_name(name).expect("a field").into_owned()
+}
+
+/// Ten bytes in pieces, some of which are in the way.
+fn downloaded(call: &Call, id: &str) -> Reply {
+    let piece =
+        |data| Ok(call.response(&[("content", Value::Message(http_body("text/plain", data)))]));
+    let size = if id == "unknown" { 0 } else { 10 };
+    let facts = [("size", Value::I64(size)), ("digest", text("d1")), ("name", text("a/bä \".txt"))];
+    let mut pieces =
+        vec![Ok(call.response(&facts)), piece(b"0123"), piece(b""), piece(b"456"), piece(b"789")];
+    match id {
+        "failing" => pieces.insert(3, Err(Status::data_loss("unreadable"))),
+        "short" => pieces.truncate(4),
+        "empty" => pieces.clear(),
+        "absent" => pieces = vec![Err(Status::not_found("no such book"))],
+        _ => {}
+    }
+    Ok(tonic::Response::new(stream::iter(pieces).boxed()))
+}
+
+/// What offset and length ask for. The name tells what they were.
+fn sought(call: &Call, request: &DynamicMessage) -> Reply {
+    let number = |name| field(request, name).as_i64().expect("a number");
+    let (offset, length) = (number("offset"), number("length"));
+    let begin = usize::try_from(if offset < 0 { 10 + offset } else { offset }).expect("small");
+    if begin >= 10 {
+        return Err(Status::out_of_range("beyond the end"));
+    }
+    let end =
+        if length == 0 { 10 } else { 10.min(begin + usize::try_from(length).expect("small")) };
+    let bytes = http_body("text/plain", &b"0123456789"[begin..end]);
+    let size = if field(request, "book_id").as_str() == Some("unknown") { 0 } else { 10 };
+    once(call.response(&[
+        ("content", Value::Message(bytes)),
+        ("size", Value::I64(size)),
+        ("digest", text("d1")),
+        ("name", text(&format!("{offset}+{length}"))),
+    ]))
 }
 
 /// Answers what arrived.
@@ -115,7 +139,7 @@ async fn a_range_is_served_where_the_length_is_known() {
         }
         let outside = [("range", "bytes=10-")];
         let answer = send(&a_shelf(), request("GET", path, &outside, b"")).await;
-        let message = "range \"bytes=10-\" lies outside of the 10 bytes that there are";
+        let message = "the range lies outside of the 10 bytes that there are";
         assert_eq!(answer.error(), (416, message.to_owned()));
         assert_eq!(answer.header("content-range"), Some("bytes */10"));
     }
@@ -125,16 +149,53 @@ async fn a_range_is_served_where_the_length_is_known() {
 }
 
 #[tokio::test]
+async fn a_service_that_can_seek_is_asked_for_the_range() {
+    let get = async |path: &str, headers: &[(&str, &str)]| {
+        let path = format!("/v1/books/{path}");
+        let answer = send(&a_shelf(), request("GET", &path, headers, b"")).await;
+        let asked = answer.header("content-disposition").unwrap_or_default().to_owned();
+        let asked = asked.split('"').nth(1).unwrap_or_default().to_owned();
+        (answer.status.as_u16(), answer.text().to_owned(), asked)
+    };
+    let told = |status: u16, text: &str, asked: &str| (status, text.to_owned(), asked.to_owned());
+    assert_eq!(get("b/seek", &[]).await, told(200, "0123456789", "0+0"));
+    assert_eq!(get("b/seek", &[("range", "bytes=3-6")]).await, told(206, "3456", "3+4"));
+    assert_eq!(get("b/seek", &[("range", "bytes=8-99")]).await, told(206, "89", "8+92"));
+    assert_eq!(get("b/seek", &[("range", "bytes=-3")]).await, told(206, "789", "-3+0"));
+    assert_eq!(get("b/seek", &[("range", "bytes=10-")]).await.0, 416);
+    assert_eq!(get("b/seek", &[("range", "bytes=-0")]).await.0, 416);
+    // The caller's own offset is no range of HTTP.
+    assert_eq!(get("b/seek?offset=4", &[("range", "bytes=0-1")]).await, told(200, "456789", "4+0"));
+    // A range of something else, or of what has no known size, is everything.
+    let other = [("range", "bytes=3-6"), ("if-range", "\"d0\"")];
+    assert_eq!(get("b/seek", &other).await, told(200, "0123456789", "0+0"));
+    let same = [("range", "bytes=3-6"), ("if-range", "\"d1\"")];
+    assert_eq!(get("b/seek", &same).await, told(206, "3456", "3+4"));
+    assert_eq!(
+        get("unknown/seek", &[("range", "bytes=3-6")]).await,
+        told(200, "0123456789", "0+0")
+    );
+}
+
+#[tokio::test]
+async fn a_file_name_survives_every_client() {
+    let answer = call(&a_shelf(), "GET", "/v1/books/b/download", "").await;
+    let disposition = "attachment; filename=\"b_ _.txt\"; filename*=UTF-8''b%C3%A4%20%22.txt";
+    assert_eq!(answer.header("content-disposition"), Some(disposition));
+    assert_eq!(answer.header("etag"), Some("\"d1\""));
+}
+
+#[tokio::test]
 async fn conditions_are_about_the_etag() {
     let get = async |headers: &[(&str, &str)]| {
-        let answer = send(&a_shelf(), request("GET", "/v1/books/b/content", headers, b"")).await;
+        let answer = send(&a_shelf(), request("GET", "/v1/books/b/download", headers, b"")).await;
         (answer.status.as_u16(), answer.text().len())
     };
-    assert_eq!(get(&[("if-none-match", "\"e1\"")]).await, (304, 0));
-    assert_eq!(get(&[("if-none-match", "\"e0\", W/\"e1\"")]).await, (304, 0));
-    assert_eq!(get(&[("if-none-match", "\"e2\"")]).await, (200, 10));
-    assert_eq!(get(&[("range", "bytes=0-3"), ("if-range", "\"e1\"")]).await, (206, 4));
-    assert_eq!(get(&[("range", "bytes=0-3"), ("if-range", "\"e2\"")]).await, (200, 10));
+    assert_eq!(get(&[("if-none-match", "\"d1\"")]).await, (304, 0));
+    assert_eq!(get(&[("if-none-match", "\"d0\", W/\"d1\"")]).await, (304, 0));
+    assert_eq!(get(&[("if-none-match", "\"d2\"")]).await, (200, 10));
+    assert_eq!(get(&[("range", "bytes=0-3"), ("if-range", "\"d1\"")]).await, (206, 4));
+    assert_eq!(get(&[("range", "bytes=0-3"), ("if-range", "\"d2\"")]).await, (200, 10));
 }
 
 #[tokio::test]

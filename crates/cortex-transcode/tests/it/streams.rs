@@ -56,6 +56,17 @@ async fn events_have_id_name_and_data() {
 }
 
 #[tokio::test]
+async fn an_event_may_stand_within_a_message() {
+    let follow = always(|| {
+        let what = message("FollowBookResponse", &[("what", Value::Message(said(5, "a")))]);
+        several(vec![Ok(what), Ok(message("FollowBookResponse", &[]))])
+    });
+    let answer = call(&follow, "GET", "/v1/books/b/follow", "").await;
+    let events = "retry: 1000\n\nid: 5\nevent: text_delta\ndata: {\"text\":\"a\"}\n\ndata: {}\n\n";
+    assert_eq!(answer.text(), events);
+}
+
+#[tokio::test]
 async fn lines_are_whole_responses() {
     let watch =
         always(|| several(vec![Ok(said(1, "a")), Ok(event(2, "custom", text("{\n\"a\": 2}")))]));
