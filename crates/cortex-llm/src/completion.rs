@@ -7,30 +7,30 @@ use serde_json::value::RawValue;
 
 /// A request for a completion. Immutable: every attempt translates from the same one.
 #[derive(Debug, Clone, Default)]
-pub struct Request {
+pub(crate) struct Request {
     /// Which model: `provider/model`, `model` or `auto`.
-    pub model: String,
+    pub(crate) model: String,
     /// Only this provider, in its canonical name. Empty: as the model says.
-    pub provider: String,
+    pub(crate) provider: String,
     /// The conversation, oldest first. Never empty.
-    pub messages: Vec<Message>,
+    pub(crate) messages: Vec<Message>,
     /// Tools that the model may call, with unique names.
-    pub tools: Vec<Tool>,
+    pub(crate) tools: Vec<Tool>,
     /// Whether and which tools it calls.
-    pub tool_choice: ToolChoice,
+    pub(crate) tool_choice: ToolChoice,
     /// How it generates.
-    pub parameters: Parameters,
+    pub(crate) parameters: Parameters,
     /// Models to try, in order, when this one cannot answer.
-    pub fallback_models: Vec<String>,
+    pub(crate) fallback_models: Vec<String>,
     /// The session that it is for. Empty: none.
-    pub session_id: String,
+    pub(crate) session_id: String,
     /// From when on an attempt can no longer be voided.
-    pub commit: Commit,
+    pub(crate) commit: Commit,
 }
 
 /// From when on an attempt can no longer be voided and replaced by another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Commit {
+pub(crate) enum Commit {
     /// From the first complete tool call on: the client understands `attempt_reset`.
     #[default]
     AtToolCall,
@@ -40,7 +40,7 @@ pub enum Commit {
 
 /// A message of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Message {
+pub(crate) enum Message {
     /// From the one who runs the agent.
     System(String),
     /// From the user.
@@ -65,7 +65,7 @@ pub enum Message {
 
 impl Message {
     /// The text of the message.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         match self {
             Self::System(text) | Self::User(text) => text,
             Self::Assistant { content, .. } | Self::Tool { content, .. } => content,
@@ -75,18 +75,18 @@ impl Message {
 
 /// A tool that the model may call.
 #[derive(Debug, Clone)]
-pub struct Tool {
+pub(crate) struct Tool {
     /// Its name: 1 to 64 of `a-z A-Z 0-9 _ -`.
-    pub name: String,
+    pub(crate) name: String,
     /// What it does, for the model.
-    pub description: String,
+    pub(crate) description: String,
     /// The JSON Schema of its arguments: a JSON object, verbatim.
-    pub parameters: Option<Box<RawValue>>,
+    pub(crate) parameters: Option<Box<RawValue>>,
 }
 
 /// Whether and which tools the model calls.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum ToolChoice {
+pub(crate) enum ToolChoice {
     /// The model decides.
     #[default]
     Auto,
@@ -100,85 +100,85 @@ pub enum ToolChoice {
 
 /// How a model generates. What is absent is left to the provider.
 #[derive(Debug, Clone, Default)]
-pub struct Parameters {
+pub(crate) struct Parameters {
     /// Randomness, 0 to 2.
-    pub temperature: Option<f64>,
+    pub(crate) temperature: Option<f64>,
     /// Probability mass to sample from, 0 to 1.
-    pub top_p: Option<f64>,
+    pub(crate) top_p: Option<f64>,
     /// Tokens to sample from.
-    pub top_k: Option<u32>,
+    pub(crate) top_k: Option<u32>,
     /// Tokens of the answer at most.
-    pub max_tokens: Option<u32>,
+    pub(crate) max_tokens: Option<u32>,
     /// Texts that end the answer.
-    pub stop: Vec<String>,
+    pub(crate) stop: Vec<String>,
     /// -2 to 2.
-    pub presence_penalty: Option<f64>,
+    pub(crate) presence_penalty: Option<f64>,
     /// -2 to 2.
-    pub frequency_penalty: Option<f64>,
+    pub(crate) frequency_penalty: Option<f64>,
     /// Makes the answer repeatable where the provider can.
-    pub seed: Option<i64>,
+    pub(crate) seed: Option<i64>,
     /// How much to reason. Empty: not said.
-    pub reasoning_effort: String,
+    pub(crate) reasoning_effort: String,
     /// The JSON Schema that the answer must fit: a JSON object, verbatim.
-    pub response_schema: Option<Box<RawValue>>,
+    pub(crate) response_schema: Option<Box<RawValue>>,
     /// Fields to add to the provider's request as they are: a JSON object, verbatim.
-    pub extra: Option<Box<RawValue>>,
+    pub(crate) extra: Option<Box<RawValue>>,
     /// How long to wait for the first token. Absent: the provider's setting.
-    pub first_token_timeout: Option<Duration>,
+    pub(crate) first_token_timeout: Option<Duration>,
 }
 
 /// A tool call whose arguments are complete.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ToolCall {
+pub(crate) struct ToolCall {
     /// Which call of the answer: 0 for the first.
-    pub index: u32,
+    pub(crate) index: u32,
     /// The call's id.
-    pub call_id: String,
+    pub(crate) call_id: String,
     /// The tool's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The arguments: one JSON object, verbatim from the model.
-    pub arguments: String,
+    pub(crate) arguments: String,
     /// What the provider wants to see again with this call: JSON, or empty.
-    pub provider_data: String,
+    pub(crate) provider_data: String,
 }
 
 /// A part of a tool call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToolCallDelta {
+pub(crate) struct ToolCallDelta {
     /// Which call of the answer: 0 for the first.
-    pub index: u32,
+    pub(crate) index: u32,
     /// The call's id, in the first part only.
-    pub call_id: String,
+    pub(crate) call_id: String,
     /// The tool's name, in the first part only.
-    pub name: String,
+    pub(crate) name: String,
     /// The next piece of the arguments' JSON text.
-    pub arguments: String,
+    pub(crate) arguments: String,
 }
 
 /// What a completion cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// Tokens of the prompt, cached ones included.
-    pub prompt_tokens: u64,
+    pub(crate) prompt_tokens: u64,
     /// Tokens of the answer, reasoning included.
-    pub completion_tokens: u64,
+    pub(crate) completion_tokens: u64,
     /// Tokens of the prompt that the provider had cached.
-    pub cached_tokens: u64,
+    pub(crate) cached_tokens: u64,
     /// Tokens of the answer that were reasoning.
-    pub reasoning_tokens: u64,
+    pub(crate) reasoning_tokens: u64,
     /// Whether the numbers are estimates because the provider gave none.
-    pub estimated: bool,
+    pub(crate) estimated: bool,
 }
 
 impl Usage {
     /// Both kinds of tokens together.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.prompt_tokens.saturating_add(self.completion_tokens)
     }
 
     /// An estimate from the request's text and the number of characters of the answer: four
     /// characters to a token, as OpenAI's documentation gives for English text.
-    pub fn estimate(request: &Request, answer_chars: usize) -> Self {
+    pub(crate) fn estimate(request: &Request, answer_chars: usize) -> Self {
         Self {
             prompt_tokens: tokens(request.chars()),
             completion_tokens: tokens(answer_chars),
@@ -223,7 +223,7 @@ fn message_chars(message: &Message) -> usize {
 
 /// Why a model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FinishReason {
+pub(crate) enum FinishReason {
     /// It was done.
     Stop,
     /// It reached its limit of tokens.
@@ -236,7 +236,7 @@ pub enum FinishReason {
 
 /// What a provider says while it answers: one attempt. Ends with [`Event::Finished`] or a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// The provider accepted the request; the model, as it names it.
     Opened {
         /// The model. Empty: as asked for.
@@ -258,7 +258,7 @@ pub enum Event {
 
 /// What a caller of the router sees: the attempts of one completion, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
+pub(crate) enum Output {
     /// A provider began to answer.
     Started {
         /// 1 for the first attempt of the call.

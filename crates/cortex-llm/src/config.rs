@@ -114,7 +114,7 @@ pub struct LimitConfig {
     /// Bytes of a request to the OpenAI-compatible API. Default: 8 MiB, at most 64 MiB.
     pub request_bytes: ByteSize,
     /// Idle connections that are kept per provider. Default: 32.
-    pub idle_connections: usize,
+    pub idle_connections: u32,
 }
 
 impl Default for LimitConfig {

@@ -1,12 +1,12 @@
 //! What can go wrong here, as facts, and how callers are told.
 
-use cortex_core::{Fault, Kind, PageError};
+use cortex_core::{Fault, PageError};
 
 use crate::failure::Failure;
 
 /// Why a call of this service failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LlmError {
+pub(crate) enum LlmError {
     /// A field of the request is wrong.
     #[error("{0}")]
     Invalid(Fault),
@@ -116,20 +116,4 @@ impl From<PageError> for LlmError {
         };
         Self::invalid(field, error.to_string())
     }
-}
-
-/// The status of a call that failed.
-pub(crate) fn status(error: LlmError) -> tonic::Status {
-    let fault = Fault::from(error);
-    let code = match fault.kind {
-        Kind::InvalidArgument => tonic::Code::InvalidArgument,
-        Kind::DeadlineExceeded => tonic::Code::DeadlineExceeded,
-        Kind::NotFound => tonic::Code::NotFound,
-        Kind::ResourceExhausted => tonic::Code::ResourceExhausted,
-        Kind::FailedPrecondition => tonic::Code::FailedPrecondition,
-        Kind::Unimplemented => tonic::Code::Unimplemented,
-        Kind::Unavailable => tonic::Code::Unavailable,
-        _ => tonic::Code::Internal,
-    };
-    tonic::Status::new(code, fault.message)
 }

@@ -6,7 +6,7 @@ use cortex_core::{Fault, Kind};
 
 /// The class of a failure. It decides what is tried next and what the caller is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub(crate) enum Class {
     /// No connection, or it broke before the response began.
     Connect,
     /// No first token, no next token, or no end in time.
@@ -41,17 +41,17 @@ pub enum Class {
 
 /// Why one attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The class.
-    pub class: Class,
+    pub(crate) class: Class,
     /// What happened, for a person. Bounded, without secrets.
-    pub message: String,
+    pub(crate) message: String,
     /// The provider's HTTP status, where there was one.
-    pub http_status: Option<u16>,
+    pub(crate) http_status: Option<u16>,
     /// When the provider says that trying again can help.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     /// What the provider's `x-should-retry` says.
-    pub should_retry: Option<bool>,
+    pub(crate) should_retry: Option<bool>,
 }
 
 impl fmt::Display for Failure {
@@ -62,7 +62,7 @@ impl fmt::Display for Failure {
 
 /// How the same target may be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SameTarget {
+pub(crate) enum SameTarget {
     /// Not at all.
     No,
     /// At once.
@@ -78,7 +78,7 @@ const MESSAGE_LIMIT: usize = 500;
 
 impl Failure {
     /// A failure with no further facts. The message is cut to 500 characters.
-    pub fn new(class: Class, message: impl Into<String>) -> Self {
+    pub(crate) fn new(class: Class, message: impl Into<String>) -> Self {
         let mut message: String = message.into();
         if let Some((at, _)) = message.char_indices().nth(MESSAGE_LIMIT) {
             message.truncate(at);
@@ -87,16 +87,9 @@ impl Failure {
         Self { class, message, http_status: None, retry_after: None, should_retry: None }
     }
 
-    /// Names the HTTP status.
-    #[must_use]
-    pub fn with_status(mut self, status: u16) -> Self {
-        self.http_status = Some(status);
-        self
-    }
-
     /// Whether, and when, the same target may be tried once more before anything was sent. A wait
     /// that is longer than `longest_wait` is not worth it.
-    pub fn same_target(&self, longest_wait: Duration) -> SameTarget {
+    pub(crate) fn same_target(&self, longest_wait: Duration) -> SameTarget {
         if self.should_retry == Some(false) {
             return SameTarget::No;
         }
@@ -122,12 +115,12 @@ impl Failure {
     }
 
     /// Whether another model may answer instead. What is wrong with the request itself stays wrong.
-    pub fn allows_fallback(&self) -> bool {
+    pub(crate) fn allows_fallback(&self) -> bool {
         !matches!(self.class, Class::ContentFiltered | Class::Rejected)
     }
 
     /// The reason, as callers know it.
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self.class {
             Class::Connect | Class::Conflict | Class::ServerError | Class::Overloaded => {
                 "PROVIDER_UNAVAILABLE"
@@ -166,7 +159,7 @@ impl Failure {
     }
 
     /// The failure as a caller sees it.
-    pub fn fault(&self, provider: &str, model: &str) -> Fault {
+    pub(crate) fn fault(&self, provider: &str, model: &str) -> Fault {
         let message = format!("{provider}/{model}: {}", self.message);
         let mut fault = Fault::new(self.kind(), self.reason(), message)
             .with("provider", provider)
@@ -221,8 +214,9 @@ mod tests {
 
     #[test]
     fn a_rejected_key_of_ours_is_not_the_callers_fault() {
-        let fault =
-            Failure::new(Class::Auth, "invalid key").with_status(401).fault("openai", "gpt-4o");
+        let mut failure = Failure::new(Class::Auth, "invalid key");
+        failure.http_status = Some(401);
+        let fault = failure.fault("openai", "gpt-4o");
         assert_eq!((fault.kind, fault.reason), (Kind::FailedPrecondition, "PROVIDER_AUTH"));
         assert_eq!(fault.metadata["http_status"], "401");
         assert_eq!(fault.metadata["provider"], "openai");

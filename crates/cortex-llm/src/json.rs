@@ -7,7 +7,7 @@ use serde::{
     de::{MapAccess, Visitor},
     ser::SerializeMap,
 };
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 /// A JSON object whose values are kept as text.
 #[derive(Debug, Clone, Default)]
@@ -28,16 +28,7 @@ impl RawObject {
     }
 
     /// Sets a key. One that is there keeps its place.
-    ///
-    /// # Errors
-    /// When the value does not serialise to JSON.
-    pub(crate) fn set(&mut self, key: &str, value: &impl Serialize) -> serde_json::Result<()> {
-        self.set_raw(key, to_raw_value(value)?);
-        Ok(())
-    }
-
-    /// Sets a key to a text that is JSON.
-    pub(crate) fn set_raw(&mut self, key: &str, value: Box<RawValue>) {
+    fn set_raw(&mut self, key: &str, value: Box<RawValue>) {
         match self.0.iter_mut().find(|(name, _)| name == key) {
             Some((_, old)) => *old = value,
             None => self.0.push((key.to_owned(), value)),
@@ -98,7 +89,7 @@ mod tests {
         let text = r#"{"b":9007199254740993,"a":1.50,"c":{"y":1,"x":2}}"#;
         let mut object = RawObject::parse(text).expect("an object");
         assert_eq!(serde_json::to_string(&object).expect("serialises"), text);
-        object.set("a", &2).expect("serialises");
+        object.set_raw("a", RawValue::from_string("2".to_owned()).expect("JSON"));
         assert_eq!(object.get("a").map(RawValue::get), Some("2"));
         let keys: Vec<&str> = object.iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["b", "a", "c"]);

@@ -11,11 +11,11 @@ use crate::{
 
 /// The events of one attempt. Pulled: nothing is read ahead of the consumer, and dropping it closes
 /// the provider's connection (or resets its HTTP/2 stream) at once.
-pub type EventStream = BoxStream<'static, Result<Event, Failure>>;
+pub(crate) type EventStream = BoxStream<'static, Result<Event, Failure>>;
 
 /// The wire format that a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
+pub(crate) enum Dialect {
     /// OpenAI's chat completions.
     OpenAi,
     /// Ollama, by its OpenAI-compatible API.
@@ -30,7 +30,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// The name in contracts and logs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
             Self::Ollama => "ollama",
@@ -43,26 +43,26 @@ impl Dialect {
 
 /// One attempt to have a request answered.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub(crate) struct Call {
     /// What is asked.
-    pub request: Arc<Request>,
+    pub(crate) request: Arc<Request>,
     /// The model, as the provider names it.
-    pub model: String,
+    pub(crate) model: String,
     /// Time that is left of the whole completion.
-    pub remaining: Duration,
+    pub(crate) remaining: Duration,
 }
 
 /// A model that a provider offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelInfo {
+pub(crate) struct ModelInfo {
     /// Its name at the provider.
-    pub id: String,
+    pub(crate) id: String,
     /// Tokens that fit its context. 0: not known.
-    pub context_tokens: u64,
+    pub(crate) context_tokens: u64,
 }
 
 /// A provider of language models.
-pub trait Provider: Send + Sync + 'static {
+pub(crate) trait Provider: Send + Sync + 'static {
     /// Starts one attempt. The first thing that it yields may be the failure to connect.
     ///
     /// It bounds itself: by its time to connect, to the first token, between tokens and by

@@ -8,11 +8,15 @@ use cortex_proto::cortex::llm::v1::{
     completion_service_server::CompletionServiceServer,
     provider_service_server::ProviderServiceServer,
 };
+use cortex_rpc::ServerBuilder;
 
 use crate::{
-    adapters::rehearsal::Rehearsal,
+    adapters::{
+        openai::{Bounds, HttpClient, OpenAi},
+        rehearsal::Rehearsal,
+    },
     catalog::{Absent, Catalog, REHEARSAL, Why},
-    config::{KeyedConfig, LlmConfig},
+    config::{Endpoint, KeyedConfig, LlmConfig},
     lane::Lane,
     ports::Dialect,
     router::Router,
@@ -37,14 +41,23 @@ impl Llm {
             return Err(problems);
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let lanes = lanes(config, &clock, &mut problems);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         let catalog = Catalog {
             default_model: config.default_model.clone(),
-            lanes: Vec::new(),
+            lanes,
             absent: absent(config),
             rehearsal: Arc::new(rehearsal(config, clock)),
         };
         let (retry, timeouts) = (config.retry.clone(), config.timeouts.clone());
         Ok(Self { router: Arc::new(Router { catalog, retry, timeouts }) })
+    }
+
+    /// Adds everything that the service serves to a server of the mesh.
+    pub fn install(&self, builder: ServerBuilder) -> ServerBuilder {
+        builder.add_service(self.completion_service()).add_service(self.provider_service())
     }
 
     /// The server of `cortex.llm.v1.CompletionService`.
@@ -56,6 +69,55 @@ impl Llm {
     pub fn provider_service(&self) -> ProviderServiceServer<Providers> {
         ProviderServiceServer::new(Providers::new(self.router.clone()))
     }
+}
+
+/// Providers that can be used, the preferred ones first.
+fn lanes(config: &LlmConfig, clock: &Arc<dyn Clock>, problems: &mut Problems) -> Vec<Arc<Lane>> {
+    let mut endpoints = Vec::new();
+    if config.openai.is_on() {
+        endpoints.push(("openai".to_owned(), Endpoint::openai(config)));
+    }
+    if config.groq.is_on() {
+        endpoints.push(("groq".to_owned(), Endpoint::groq(config)));
+    }
+    for (at, custom) in config.endpoints.iter().enumerate() {
+        endpoints.push((format!("endpoints[{at}]"), Endpoint::custom(custom, config)));
+    }
+    if config.ollama.enabled {
+        endpoints.push(("ollama".to_owned(), Endpoint::ollama(config)));
+    }
+    let client =
+        HttpClient::new(config.timeouts.connect.get(), config.limits.idle_connections as usize);
+    let mut lanes = Vec::with_capacity(endpoints.len());
+    for (name, endpoint) in endpoints {
+        let lane = endpoint.and_then(|endpoint| lane(endpoint, config, client.clone(), clock));
+        match lane {
+            Ok(lane) => lanes.push(Arc::new(lane)),
+            Err(problem) => problems.add(KeyPath::dotted("llm").key(name), problem),
+        }
+    }
+    lanes
+}
+
+fn lane(
+    endpoint: Endpoint,
+    config: &LlmConfig,
+    client: HttpClient,
+    clock: &Arc<dyn Clock>,
+) -> Result<Lane, String> {
+    let limits = &config.limits;
+    let (frame, body) = (limits.frame_bytes.as_usize(), limits.body_bytes.as_usize());
+    let mut bounds = Bounds::new(&config.timeouts, frame, body).first_token(endpoint.first_token);
+    if endpoint.dialect == Dialect::Ollama {
+        // Whether it is there has to be known soon: `auto` waits for it.
+        bounds.list = config.timeouts.probe.get();
+    }
+    let (name, dialect) = (endpoint.name.clone(), endpoint.dialect);
+    let (models, default_model) = (endpoint.models.clone(), endpoint.default_model.clone());
+    let provider = OpenAi::new(endpoint, client, bounds)?;
+    let mut lane = Lane::new(&name, dialect, Arc::new(provider), clock.clone());
+    (lane.models, lane.default_model) = (models, default_model);
+    Ok(lane)
 }
 
 fn rehearsal(config: &LlmConfig, clock: Arc<dyn Clock>) -> Lane {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     catalog::{Catalog, Target},
-    completion::{Commit, Event, Output, Request},
+    completion::{Commit, Event, Output, Request, Usage},
     config::{RetryConfig, TimeoutConfig},
     error::LlmError,
     failure::{Class, Failure, SameTarget},
@@ -76,6 +76,8 @@ struct Completion {
     current: Option<Attempt>,
     outputs: VecDeque<Output>,
     first_error: Option<LlmError>,
+    usage: Usage,
+    begun: Instant,
     deadline: Instant,
     done: bool,
 }
@@ -83,7 +85,7 @@ struct Completion {
 impl Completion {
     fn new(router: Arc<Router>, request: Request) -> Self {
         let names = [request.model.clone()].into_iter().chain(request.fallback_models.clone());
-        let deadline = Instant::now() + router.timeouts.total.get();
+        let begun = Instant::now();
         Self {
             names: names.collect(),
             taken: 0,
@@ -91,7 +93,9 @@ impl Completion {
             current: None,
             outputs: VecDeque::new(),
             first_error: None,
-            deadline,
+            usage: Usage::default(),
+            begun,
+            deadline: begun + router.timeouts.total.get(),
             done: false,
             request: Arc::new(request),
             router,
@@ -198,7 +202,10 @@ impl Completion {
             Event::Thinking(text) => (Output::Thinking(text), Sent::Content),
             Event::ToolCallDelta(delta) => (Output::ToolCallDelta(delta), Sent::Content),
             Event::ToolCall(call) => (Output::ToolCall(call), Sent::ToolCall),
-            Event::Usage(usage) => (Output::Usage(usage), Sent::Nothing),
+            Event::Usage(usage) => {
+                self.usage = usage;
+                (Output::Usage(usage), Sent::Nothing)
+            }
             Event::Finished(reason) => {
                 (Output::Finished { reason, fallback: self.taken > 1 }, Sent::Nothing)
             }
@@ -220,15 +227,20 @@ impl Completion {
 
     fn finish(&mut self) {
         self.done = true;
-        if let Some(attempt) = self.current.take() {
-            tracing::debug!(
-                provider = attempt.target.lane.name,
-                model = attempt.model,
-                attempts = self.attempts,
-                "completion finished"
-            );
-            attempt.active.succeeded();
-        }
+        let Some(attempt) = self.current.take() else { return };
+        // The names are OpenTelemetry's semantic conventions for generative AI.
+        tracing::info!(
+            gen_ai.provider.name = attempt.target.lane.name,
+            gen_ai.request.model = attempt.target.model,
+            gen_ai.response.model = attempt.model,
+            gen_ai.usage.input_tokens = self.usage.prompt_tokens,
+            gen_ai.usage.output_tokens = self.usage.completion_tokens,
+            gen_ai.conversation.id = self.request.session_id,
+            attempts = self.attempts,
+            elapsed_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "completion finished"
+        );
+        attempt.active.succeeded();
     }
 
     /// Decides what follows a failed attempt, and does it.

@@ -6,13 +6,14 @@ use cortex_proto::cortex::llm::v1::{
     CompleteRequest, CompleteResponse, EmbedRequest, EmbedResponse, GenerateRequest,
     GenerateResponse, completion_service_server::CompletionService,
 };
+use cortex_rpc::to_status;
 use futures::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status};
 
 use crate::{
     answer::Answer,
     convert,
-    error::{LlmError, status},
+    error::LlmError,
     router::{Outputs, Router},
 };
 
@@ -38,9 +39,9 @@ impl CompletionService for Completions {
         &self,
         request: Request<CompleteRequest>,
     ) -> Result<Response<Responses>, Status> {
-        let request = convert::request(request.into_inner()).map_err(status)?;
-        let outputs = begun(self.router.complete(request)).await.map_err(status)?;
-        let responses = outputs.map(|output| output.map(convert::response).map_err(status));
+        let request = convert::request(request.into_inner()).map_err(to_status)?;
+        let outputs = begun(self.router.complete(request)).await.map_err(to_status)?;
+        let responses = outputs.map(|output| output.map(convert::response).map_err(to_status));
         Ok(Response::new(responses.boxed()))
     }
 
@@ -49,8 +50,8 @@ impl CompletionService for Completions {
         request: Request<GenerateRequest>,
     ) -> Result<Response<GenerateResponse>, Status> {
         let request = convert::as_complete(request.into_inner());
-        let request = convert::request(request).map_err(status)?;
-        let answer = Answer::collect(self.router.complete(request)).await.map_err(status)?;
+        let request = convert::request(request).map_err(to_status)?;
+        let answer = Answer::collect(self.router.complete(request)).await.map_err(to_status)?;
         Ok(Response::new(convert::generated(answer)))
     }
 
@@ -58,7 +59,7 @@ impl CompletionService for Completions {
         &self,
         _request: Request<EmbedRequest>,
     ) -> Result<Response<EmbedResponse>, Status> {
-        Err(status(LlmError::NotOffered("embeddings are not offered by this version yet")))
+        Err(to_status(LlmError::NotOffered("embeddings are not offered by this version yet")))
     }
 }
 

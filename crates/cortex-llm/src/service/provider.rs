@@ -8,15 +8,10 @@ use cortex_proto::cortex::llm::v1::{
     ListProvidersRequest, ListProvidersResponse, ListUsageRequest, ListUsageResponse,
     ResetProviderRequest, ResetProviderResponse, provider_service_server::ProviderService,
 };
+use cortex_rpc::to_status;
 use tonic::{Request, Response, Status};
 
-use crate::{
-    catalog::canonical,
-    convert,
-    directory::Directory,
-    error::{LlmError, status},
-    router::Router,
-};
+use crate::{catalog::canonical, convert, directory::Directory, error::LlmError, router::Router};
 
 /// The server of `ProviderService`.
 #[derive(Clone)]
@@ -43,7 +38,7 @@ impl ProviderService for Providers {
             |provider| &provider.name,
             (request.page_size, &request.page_token, "providers"),
         )
-        .map_err(status)?;
+        .map_err(to_status)?;
         Ok(Response::new(ListProvidersResponse { providers, next_page_token }))
     }
 
@@ -53,9 +48,9 @@ impl ProviderService for Providers {
     ) -> Result<Response<GetProviderResponse>, Status> {
         let name = request.into_inner().name;
         if name.trim().is_empty() {
-            return Err(status(LlmError::invalid("name", "is empty")));
+            return Err(to_status(LlmError::invalid("name", "is empty")));
         }
-        let provider = self.directory.provider(&name).await.map_err(status)?;
+        let provider = self.directory.provider(&name).await.map_err(to_status)?;
         Ok(Response::new(GetProviderResponse { provider: Some(convert::provider(provider)) }))
     }
 
@@ -65,12 +60,12 @@ impl ProviderService for Providers {
     ) -> Result<Response<ListModelsResponse>, Status> {
         let request = request.into_inner();
         let provider = canonical(&request.provider);
-        let models = self.directory.models(&provider).await.map_err(status)?;
+        let models = self.directory.models(&provider).await.map_err(to_status)?;
         let models = models.into_iter().map(convert::model).collect();
         let query = format!("models of {provider}");
         let page_of = (request.page_size, request.page_token.as_str(), query.as_str());
         let (models, next_page_token) =
-            page(models, |model| &model.name, page_of).map_err(status)?;
+            page(models, |model| &model.name, page_of).map_err(to_status)?;
         Ok(Response::new(ListModelsResponse { models, next_page_token }))
     }
 
@@ -79,14 +74,14 @@ impl ProviderService for Providers {
         _request: Request<ResetProviderRequest>,
     ) -> Result<Response<ResetProviderResponse>, Status> {
         let message = "providers have no circuit breakers in this version yet: nothing to reset";
-        Err(status(LlmError::NotOffered(message)))
+        Err(to_status(LlmError::NotOffered(message)))
     }
 
     async fn list_usage(
         &self,
         _request: Request<ListUsageRequest>,
     ) -> Result<Response<ListUsageResponse>, Status> {
-        Err(status(LlmError::NotOffered("usage is not recorded by this version yet")))
+        Err(to_status(LlmError::NotOffered("usage is not recorded by this version yet")))
     }
 }
 

@@ -169,7 +169,7 @@ fn named_at(tokens: &[Token<'_>], words: &[String]) -> Option<usize> {
                 let token = tokens.get(at).filter(|token| token.kind == Kind::Word)?;
                 let last = n + 1 == words.len();
                 let same = token.text.to_lowercase() == *word;
-                if !same && !(last && is_form(token.text, word)) {
+                if !(same || last && is_form(token.text, word)) {
                     return None;
                 }
                 at += 1;

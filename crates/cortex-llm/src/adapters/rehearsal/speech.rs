@@ -15,10 +15,10 @@ pub(super) struct ToolResult<'a> {
 }
 
 /// The results from message `after` on.
-pub(super) fn results(messages: &[Message], after: usize) -> Vec<ToolResult<'_>> {
+pub(super) fn results<'a>(messages: &'a [Message], after: usize) -> Vec<ToolResult<'a>> {
     let later = messages.get(after..).unwrap_or_default();
-    let result = |message| match message {
-        &Message::Tool { ref call_id, ref name, ref content } => {
+    let result = |message: &'a Message| match message {
+        Message::Tool { call_id, name, content } => {
             let tool = if name.is_empty() { called(messages, call_id) } else { name };
             Some(ToolResult { tool, content })
         }

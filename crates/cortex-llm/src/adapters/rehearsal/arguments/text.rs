@@ -185,15 +185,19 @@ pub(super) fn rest(segment: &Segment<'_>, used: &[bool]) -> Option<String> {
 /// without words that lead to the next tool.
 fn clean(segment: &Segment<'_>, from: usize) -> Option<String> {
     let punctuation = |c: char| c.is_whitespace() || matches!(c, '.' | '?' | '!' | ',' | ';' | ':');
-    let mut text = segment.message.get(from..segment.end)?.trim().trim_end_matches(punctuation);
-    while segment.is_cut {
+    let text = segment.message.get(from..segment.end)?.trim().trim_end_matches(punctuation);
+    let text = if segment.is_cut { without_trail(text, punctuation) } else { text };
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn without_trail(mut text: &str, punctuation: impl Fn(char) -> bool + Copy) -> &str {
+    loop {
         let start = text.rfind(char::is_whitespace).map_or(0, |at| at + 1);
         if !TRAIL.iter().any(|word| word.eq_ignore_ascii_case(&text[start..])) {
-            break;
+            return text;
         }
         text = text[..start].trim_end_matches(punctuation);
     }
-    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// The items of an enumeration: "a, b and c".

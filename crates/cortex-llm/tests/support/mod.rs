@@ -1,0 +1,179 @@
+//! What the tests share: an upstream that plays scripts, and the service as its callers have it.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of it")]
+
+pub mod upstream;
+
+use std::time::Duration;
+
+use cortex_llm::{EndpointConfig, Llm, LlmConfig};
+use cortex_proto::cortex::llm::v1::{
+    CompleteRequest, CompleteResponse, Message, Role, Tool, complete_response::Event,
+    completion_service_client::CompletionServiceClient,
+    provider_service_client::ProviderServiceClient,
+};
+use cortex_rpc::{Server, Transport};
+use tonic::Status;
+
+/// How long a test waits for anything before it is a hang.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The service with every layer of the mesh, in this process.
+pub fn transport(config: &LlmConfig) -> Transport {
+    let llm = Llm::new(config).expect("a valid configuration");
+    llm.install(Server::builder("llm")).build().transport()
+}
+
+/// A configuration in which nothing of the machine that runs the tests is found.
+pub fn isolated() -> LlmConfig {
+    let mut config = LlmConfig::default();
+    config.ollama.enabled = false;
+    config
+}
+
+/// A configuration with `openai` at a base URL.
+pub fn with_openai(base_url: &str) -> LlmConfig {
+    let mut config = isolated();
+    config.openai.base_url = Some(base_url.to_owned());
+    config.openai.api_key = Some(cortex_config::SecretString::new("sk-test-secret"));
+    config.retry.backoff = cortex_config::Duration::from_millis(10);
+    config
+}
+
+/// Another endpoint.
+pub fn endpoint(name: &str, base_url: &str) -> EndpointConfig {
+    EndpointConfig {
+        name: name.to_owned(),
+        base_url: base_url.to_owned(),
+        ..EndpointConfig::default()
+    }
+}
+
+pub fn completions(config: &LlmConfig) -> CompletionServiceClient<Transport> {
+    CompletionServiceClient::new(transport(config))
+}
+
+pub fn providers(config: &LlmConfig) -> ProviderServiceClient<Transport> {
+    ProviderServiceClient::new(transport(config))
+}
+
+pub fn user(content: &str) -> Message {
+    Message { role: Role::User.into(), content: content.to_owned(), ..Message::default() }
+}
+
+pub fn ask(model: &str, content: &str) -> CompleteRequest {
+    CompleteRequest {
+        model: model.to_owned(),
+        messages: vec![user(content)],
+        ..CompleteRequest::default()
+    }
+}
+
+pub fn calculator() -> Tool {
+    Tool {
+        name: "calculator".to_owned(),
+        description: "Computes.".to_owned(),
+        parameters: r#"{"type":"object","properties":{"operation":{"type":"string","enum":["add","multiply"]},"a":{"type":"number"},"b":{"type":"number"}},"required":["operation","a","b"]}"#.to_owned(),
+    }
+}
+
+/// What came of a completion.
+#[derive(Debug)]
+pub struct Outcome {
+    pub events: Vec<Event>,
+    /// What it ended with.
+    pub result: Result<(), Status>,
+}
+
+impl Outcome {
+    /// The text of the last attempt.
+    pub fn text(&self) -> String {
+        let begun = |event: &Event| matches!(event, Event::Started(_));
+        let last = self.events.iter().rposition(begun).unwrap_or(0);
+        let text = |event: &Event| match event {
+            Event::ContentDelta(delta) => Some(delta.text.clone()),
+            _ => None,
+        };
+        self.events[last..].iter().filter_map(text).collect()
+    }
+
+    /// Name and arguments of the complete tool calls.
+    pub fn calls(&self) -> Vec<(&str, &str)> {
+        let call = |event| match event {
+            &Event::ToolCall(ref call) => Some((call.name.as_str(), call.arguments.as_str())),
+            _ => None,
+        };
+        self.events.iter().filter_map(call).collect()
+    }
+
+    /// The kinds of the events, in order, each run of the same kind once.
+    pub fn shape(&self) -> Vec<&'static str> {
+        let mut shape: Vec<&str> = self.events.iter().map(kind).collect();
+        shape.dedup();
+        shape
+    }
+
+    pub fn reason(&self) -> String {
+        let status = self.result.as_ref().expect_err("the completion must fail");
+        cortex_rpc::reason(status).unwrap_or_else(|| format!("no reason in {status:?}"))
+    }
+
+    pub fn code(&self) -> tonic::Code {
+        self.result.as_ref().expect_err("the completion must fail").code()
+    }
+
+    /// Panics unless it is a whole answer.
+    #[track_caller]
+    pub fn assert_whole(&self) {
+        assert!(self.result.is_ok(), "{:?}", self.result);
+        assert!(matches!(self.events.last(), Some(Event::Finished(_))), "{:?}", self.events);
+    }
+
+    /// Panics unless it is a clean failure.
+    #[track_caller]
+    pub fn assert_failed(&self, code: tonic::Code, reason: &str) {
+        assert_eq!((self.code(), self.reason().as_str()), (code, reason), "{:?}", self.result);
+        let finished = self.events.iter().any(|event| matches!(event, Event::Finished(_)));
+        assert!(!finished, "a failure looks like a whole answer: {:?}", self.events);
+    }
+}
+
+fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Started(_) => "started",
+        Event::ContentDelta(_) => "content",
+        Event::ThinkingDelta(_) => "thinking",
+        Event::ToolCallDelta(_) => "call_delta",
+        Event::ToolCall(_) => "call",
+        Event::Usage(_) => "usage",
+        Event::AttemptReset(_) => "reset",
+        Event::Finished(_) => "finished",
+    }
+}
+
+/// Runs a completion to its end.
+pub async fn complete(config: &LlmConfig, request: CompleteRequest) -> Outcome {
+    complete_with(&mut completions(config), request).await
+}
+
+/// Runs a completion to its end, with a client that was there before.
+pub async fn complete_with(
+    client: &mut CompletionServiceClient<Transport>,
+    request: CompleteRequest,
+) -> Outcome {
+    let run = async {
+        let mut events = Vec::new();
+        let mut stream = match client.complete(request).await {
+            Ok(response) => response.into_inner(),
+            Err(status) => return Outcome { events, result: Err(status) },
+        };
+        loop {
+            match stream.message().await {
+                Ok(Some(CompleteResponse { event })) => events.extend(event),
+                Ok(None) => return Outcome { events, result: Ok(()) },
+                Err(status) => return Outcome { events, result: Err(status) },
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, run).await.expect("a completion must end")
+}
