@@ -309,7 +309,13 @@ fn event_plan(
     let index =
         index.ok_or_else(|| format!("{} has no oneof `{oneof}`", plan.descriptor.full_name()))?;
     let fields = plan.fields.iter().enumerate();
-    let arms = fields.filter(|(_, field)| field.oneof == Some(index)).map(|(at, _)| at).collect();
+    let arms: Vec<_> =
+        fields.filter(|(_, field)| field.oneof == Some(index)).map(|(at, _)| at).collect();
+    if arms.iter().any(|arm| plan.fields[*arm].name() == "error") {
+        return Err(format!(
+            "an arm of `{path}` is named `error`, as the event of a failed stream"
+        ));
+    }
     Ok(Some(EventPlan { within, message, arms }))
 }
 

@@ -17,9 +17,10 @@ pub(crate) fn apply(
     reader: &Reader<'_>,
     binding: &Binding,
     query: &str,
+    depth: usize,
     message: &mut DynamicMessage,
 ) {
-    let mut parameters = Parameters { schema, reader, binding, message, set: Vec::new() };
+    let mut parameters = Parameters { schema, reader, binding, depth, message, set: Vec::new() };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
         match (decode(name), decode(text)) {
@@ -50,7 +51,10 @@ struct Parameters<'a> {
     schema: &'a Schema,
     reader: &'a Reader<'a>,
     binding: &'a Binding,
+    /// How deep a name may go into messages that hold themselves.
+    depth: usize,
     message: &'a mut DynamicMessage,
+    /// Fields of one value that are set already.
     set: Vec<FieldPath>,
 }
 
@@ -77,7 +81,9 @@ impl Parameters<'_> {
             self.reader.give(self.schema.message(*message).fields[*position].descriptor.number());
         }
         put(self.schema, self.message, &path, value, list)?;
-        self.set.push(path);
+        if !list {
+            self.set.push(path);
+        }
         Ok(())
     }
 
@@ -85,6 +91,9 @@ impl Parameters<'_> {
     fn resolve(&self, name: &str) -> Result<(FieldPath, Shape), String> {
         if matches!(self.binding.body, BodyRule::Whole | BodyRule::Bytes) {
             return Err("is not taken from the query; this request is its body".to_owned());
+        }
+        if name.split('.').nth(self.depth).is_some() {
+            return Err(format!("goes deeper than {} levels", self.depth));
         }
         let mut path: FieldPath = Vec::new();
         let mut message = Some(self.binding.input);

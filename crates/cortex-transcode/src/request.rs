@@ -41,7 +41,8 @@ impl Source<'_> {
     pub(crate) fn parse(&self, body: &Bytes) -> Result<Parsed, Problem> {
         let reader = Reader::new(self.schema, self.limits.violations);
         let mut message = self.body(&reader, body)?;
-        query::apply(self.schema, &reader, self.binding, self.query, &mut message);
+        let depth = self.limits.nesting();
+        query::apply(self.schema, &reader, self.binding, self.query, depth, &mut message);
         self.path(&reader, &mut message);
         let resumed = match &self.binding.stream {
             Some(plan) => self.resume(plan, &mut message)?,

@@ -363,8 +363,7 @@ proptest! {
 
 /// A form in which equal messages are equal: fields that are set to their default are not set.
 fn canonical(message: &DynamicMessage) -> String {
-    let shown: Vec<_> =
-        message.fields().map(|(field, value)| show(&field.name().to_owned(), value)).collect();
+    let shown: Vec<_> = message.fields().map(|(field, value)| show(field.name(), value)).collect();
     format!("{{{}}}", shown.join(","))
 }
 

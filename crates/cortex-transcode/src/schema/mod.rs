@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 
-pub(crate) use self::enums::EnumPlan;
+pub(crate) use self::enums::{EnumPlan, short_names};
 use crate::options;
 
 /// Names a [`MessagePlan`] of a [`Schema`].

@@ -27,7 +27,11 @@ fn build(rpcs: &str) -> Result<Transcoder, BuildError> {
         import "google/api/httpbody.proto";
         import "cortex/api/v1/options.proto";
         message In {{ string a = 1; In in = 2; repeated string list = 3; bool stream = 4; }}
-        message Out {{ string a = 1; oneof o {{ string b = 2; }} }}
+        message Out {{
+          string a = 1;
+          oneof o {{ string b = 2; }}
+          oneof failing {{ string error = 3; }}
+        }}
         message Other {{ string a = 2; }}
         service S {{
           {rpcs}
@@ -77,7 +81,12 @@ fn an_annotation_that_does_not_fit_names_itself() {
         (rule(r#"get: "/m" response_body: "c""#), "t.v1.S.M: GET /m: t.v1.Out has no field `c`"),
         (rule(r#"body: "*""#), "t.v1.S.M: the rule names no path"),
         (stream(r#"id_field: "x""#), "t.v1.S.M: GET /m: t.v1.Out has no field `x`"),
+        (stream(r#"id_field: "a.x""#), "t.v1.S.M: GET /m: `a.x` goes into what is no message"),
         (stream(r#"event_oneof: "x""#), "t.v1.S.M: GET /m: t.v1.Out has no oneof `x`"),
+        (
+            stream(r#"event_oneof: "failing""#),
+            "t.v1.S.M: GET /m: an arm of `failing` is named `error`, as the event of a failed stream",
+        ),
         (stream(r#"resume_field: "x""#), "t.v1.S.M: GET /m: t.v1.In has no field `x`"),
         (
             stream(r#"switch_field: "a" unary_method: "Unary""#),

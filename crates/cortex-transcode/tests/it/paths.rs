@@ -187,6 +187,12 @@ async fn paths_and_queries_have_limits() {
         (status, message.as_str()),
         (414, "the query has 16395 bytes; at most 16384 are read")
     );
+    let nested = format!("/v1/books?filter.{}status=lent", "not.".repeat(98));
+    assert!(ask(&asked, "GET", &nested, "").await.starts_with("ListBooks {filter={not={not="));
+    let nested = format!("/v1/books?filter.{}status=lent", "not.".repeat(3000));
+    let (status, message) = call(&asked, "GET", &nested, "").await.error();
+    assert_eq!(status, 400);
+    assert!(message.ends_with(": goes deeper than 100 levels"), "{message}");
     let (status, message) = call(&asked, "GET", "/v1/files/%ff", "").await.error();
     assert_eq!(status, 400);
     assert_eq!(message, "segment 3 of the path is not UTF-8 once decoded");
