@@ -1,0 +1,11 @@
+//! One file for each command.
+
+pub mod call;
+pub mod chat;
+pub mod completions;
+pub mod config;
+pub mod health;
+mod raw;
+pub mod serve;
+pub mod session;
+pub mod up;
