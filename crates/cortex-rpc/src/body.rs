@@ -44,6 +44,9 @@ pub(crate) trait Cut: Send + Unpin + 'static {
 
     /// Whether it is time, without registering anything. For bodies that are always ready.
     fn is_due(&self) -> bool;
+
+    /// The status of a body that came to its own end, before it travels on.
+    fn on_trailers(&mut self, _trailers: &mut HeaderMap) {}
 }
 
 /// Ends `body` with the status of `cut` as soon as that fires, and lets go of the body at once.
@@ -51,41 +54,42 @@ pub(crate) fn cut<C: Cut>(body: Body, cut: C) -> Body {
     if body.is_end_stream() {
         return body;
     }
-    Body::new(CutBody { body: Some(body), cut })
+    Body::new(CutBody(Some((body, cut))))
 }
 
-struct CutBody<C> {
-    /// `None` after the end.
-    body: Option<Body>,
-    cut: C,
-}
+/// `None` after the end: both are let go of as soon as nothing follows.
+struct CutBody<C>(Option<(Body, C)>);
 
 impl<C: Cut> HttpBody for CutBody<C> {
     type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> FramePoll {
-        let this = &mut *self;
-        let Some(body) = &mut this.body else { return Poll::Ready(None) };
-        if !this.cut.is_due()
-            && let Poll::Ready(frame) = Pin::new(body).poll_frame(cx)
+        let Some((body, cut)) = &mut self.0 else { return Poll::Ready(None) };
+        if !cut.is_due()
+            && let Poll::Ready(mut frame) = Pin::new(body).poll_frame(cx)
         {
+            if let Some(Ok(frame)) = &mut frame
+                && let Some(trailers) = frame.trailers_mut()
+            {
+                cut.on_trailers(trailers);
+            }
             if ends(&frame) {
-                this.body = None;
+                self.0 = None;
             }
             return Poll::Ready(frame);
         }
-        match this.cut.poll_cut(cx) {
+        match cut.poll_cut(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(status) => {
-                this.body = None;
+                self.0 = None;
                 Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_none()
+        self.0.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -202,7 +202,14 @@ pub(crate) fn context_mut<B>(request: &mut http::Request<B>) -> &mut CallContext
 
 /// A new request id: `req_` and 32 hex digits.
 pub(crate) fn new_request_id() -> Arc<str> {
-    format!("req_{:032x}", rand::random::<u128>()).into()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(36);
+    text.push_str("req_");
+    for byte in rand::random::<[u8; 16]>() {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 0xf)]));
+    }
+    text.into()
 }
 
 #[cfg(test)]

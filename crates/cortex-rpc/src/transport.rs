@@ -85,9 +85,8 @@ where
     S::Error: Into<BoxError>,
 {
     let service = server.map_err(TransportError::new);
-    BoxCloneSyncService::new(StripExtensions::new(EnforceTimeout::new(NormaliseErrors::new(
-        CatchPanic::new(service),
-    ))))
+    let service = NormaliseErrors::new(CatchPanic::new(service), "a service of this process");
+    BoxCloneSyncService::new(StripExtensions::new(EnforceTimeout::new(service)))
 }
 
 /// A transport over an HTTP/2 channel.
@@ -99,7 +98,6 @@ where
 /// This is the bare seam, without the mesh's layers: [`crate::Client::connect_lazy`] has them.
 pub fn remote(channel: Channel) -> Transport {
     let service = channel.map_err(TransportError::new);
-    BoxCloneSyncService::new(StripExtensions::new(EnforceTimeout::new(NormaliseErrors::new(
-        service,
-    ))))
+    let service = NormaliseErrors::new(service, "the service");
+    BoxCloneSyncService::new(StripExtensions::new(EnforceTimeout::new(service)))
 }

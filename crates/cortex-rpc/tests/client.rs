@@ -172,6 +172,9 @@ async fn a_service_that_is_away_is_unavailable_and_then_not_even_tried() {
             (Code::Unavailable, Some("CONNECT_FAILED")),
             "{error}"
         );
+        let expected =
+            format!("cannot connect to {address}: tcp connect error: Connection refused");
+        assert!(error.message().starts_with(&expected), "{error}");
     }
     let error = client.echo(ask("hello")).await.expect_err("the circuit is open");
     assert_eq!(

@@ -30,6 +30,14 @@ use crate::{
 /// Names are not looked up more often than this, however much fails.
 const LEAST_RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// In the extensions of a request: the addresses where the same call failed before.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tried(pub(crate) Vec<SocketAddr>);
+
+/// In the extensions of a response: the address that gave it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct From(pub(crate) SocketAddr);
+
 /// One address of a service.
 struct Endpoint {
     address: SocketAddr,
@@ -184,10 +192,11 @@ impl Balance {
 
     async fn send(self, request: Request<Body>) -> Result<Response<Body>, Fault> {
         let endpoints = self.endpoints.get().await?;
-        let endpoint = pick(&endpoints, Instant::now())?;
+        let tried = request.extensions().get::<Tried>().cloned().unwrap_or_default();
+        let endpoint = pick(&endpoints, &tried, Instant::now())?;
         let busy = Busy::begin(endpoint.clone());
         let answer = endpoint.transport.clone().oneshot(request).await;
-        let response = answer.map_err(|error| {
+        let mut response = answer.map_err(|error| {
             Fault::unavailable("CONNECTION_LOST", format!("the connection was lost: {error}"))
         })?;
         if body::status_code(response.headers()) == Some(Code::Unavailable) {
@@ -198,6 +207,7 @@ impl Balance {
         } else {
             endpoint.breaker.succeeded();
         }
+        response.extensions_mut().insert(From(endpoint.address));
         Ok(response.map(|body| body::observe(body, Held(busy))))
     }
 }
@@ -235,22 +245,32 @@ impl Drop for Busy {
     }
 }
 
-/// The less busy of two random endpoints whose circuits are closed.
-fn pick(endpoints: &[Arc<Endpoint>], now: Instant) -> Result<Arc<Endpoint>, Fault> {
-    let mut ready: Vec<_> =
-        endpoints.iter().filter(|e| e.breaker.closed_in(now).is_zero()).collect();
+/// The less busy of two random endpoints whose circuits are closed and where the call was not tried
+/// before; if there is none, of those where it was.
+fn pick(endpoints: &[Arc<Endpoint>], tried: &Tried, now: Instant) -> Result<Arc<Endpoint>, Fault> {
+    let closed = |endpoint: &&Arc<Endpoint>| endpoint.breaker.closed_in(now).is_zero();
+    let (old, new): (Vec<_>, Vec<_>) =
+        endpoints.iter().filter(closed).partition(|endpoint| tried.0.contains(&endpoint.address));
+    acquire(new, now).or_else(|| acquire(old, now)).ok_or_else(|| all_open(endpoints, now))
+}
+
+fn acquire(mut ready: Vec<&Arc<Endpoint>>, now: Instant) -> Option<Arc<Endpoint>> {
     while !ready.is_empty() {
         let first = rand::random_range(0..ready.len());
         let second = rand::random_range(0..ready.len());
         let busy = |index: usize| ready[index].in_flight.load(Ordering::Relaxed);
         let chosen = if busy(second) < busy(first) { second } else { first };
         if ready[chosen].breaker.acquire(now) {
-            return Ok(ready[chosen].clone());
+            return Some(ready[chosen].clone());
         }
         ready.swap_remove(chosen);
     }
+    None
+}
+
+fn all_open(endpoints: &[Arc<Endpoint>], now: Instant) -> Fault {
     let soonest = endpoints.iter().map(|e| e.breaker.closed_in(now)).min().unwrap_or_default();
     let addresses: Vec<_> = endpoints.iter().map(|e| e.address.to_string()).collect();
     let message = format!("the service at {} keeps failing", addresses.join(", "));
-    Err(Fault::unavailable("CIRCUIT_OPEN", message).with_retry_after(soonest))
+    Fault::unavailable("CIRCUIT_OPEN", message).with_retry_after(soonest)
 }

@@ -20,7 +20,9 @@ const USER_AGENT: &str = concat!("cortex/", env!("CARGO_PKG_VERSION"));
 pub(crate) fn connect(address: SocketAddr, authority: &str, config: &ClientConfig) -> Transport {
     let channel = endpoint(address, authority, config).connect_lazy();
     let service = tower::ServiceExt::map_err(channel, TransportError::new);
-    Transport::new(EnforceTimeout::new(NormaliseErrors::new(service)))
+    let literal = address.to_string();
+    let peer = if authority == literal { literal } else { format!("{authority} ({literal})") };
+    Transport::new(EnforceTimeout::new(NormaliseErrors::new(service, peer)))
 }
 
 fn endpoint(address: SocketAddr, authority: &str, config: &ClientConfig) -> Endpoint {

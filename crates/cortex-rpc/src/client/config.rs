@@ -55,7 +55,8 @@ impl Default for ClientConfig {
 pub struct RetryConfig {
     /// Attempts in all; 1 repeats nothing. Default 4.
     pub max_attempts: u32,
-    /// The pause before the first repetition is random up to this, and doubles. Default 50 ms.
+    /// The pause before the first repetition is between half and all of this, at random, and doubles.
+    /// Default 50 ms.
     pub backoff: Duration,
     /// Longest pause. A service that asks for a longer one gets its call back as failed. Default 2 s.
     pub max_backoff: Duration,

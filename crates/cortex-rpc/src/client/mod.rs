@@ -88,13 +88,18 @@ impl Client {
             return Err(ClientError::NoUrl);
         }
         let endpoints = Endpoints::new(targets, self.config.clone());
-        Ok(self.layers(Balance::new(endpoints)))
+        Ok(self.stack(Balance::new(endpoints), true))
     }
 
     /// The client's layers over any service, such as [`crate::local`].
     pub fn layers<S: GrpcService>(&self, service: S) -> Transport {
+        self.stack(service, false)
+    }
+
+    fn stack<S: GrpcService>(&self, service: S, over_network: bool) -> Transport {
         let attempt_timeout = self.config.attempt_timeout.get();
-        let retry = Retry::new(service, self.methods.clone(), &self.config.retry, attempt_timeout);
+        let methods = self.methods.clone();
+        let retry = Retry::new(service, methods, &self.config.retry, attempt_timeout, over_network);
         let deadline = ClientDeadline::new(retry, self.methods.clone());
         match &self.metrics {
             Some(metrics) => {

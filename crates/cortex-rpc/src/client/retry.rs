@@ -16,9 +16,14 @@ use tower::{Service, ServiceExt};
 
 use crate::{
     body,
-    client::{budget::Budget, config::RetryConfig, deadline::CallDeadline},
+    client::{
+        balance::{From, Tried},
+        budget::Budget,
+        config::RetryConfig,
+        deadline::CallDeadline,
+    },
     layer::{CallFuture, NotSent, write_timeout},
-    method::MethodTable,
+    method::{Method, MethodTable},
     status::{retry_after, status},
     transport::{GrpcService, TransportError},
 };
@@ -37,6 +42,8 @@ struct Policy {
     methods: MethodTable,
     config: RetryConfig,
     attempt_timeout: Option<Duration>,
+    /// Whether a call can fail before it was sent.
+    over_network: bool,
     budget: Budget,
 }
 
@@ -46,11 +53,13 @@ impl<S> Retry<S> {
         methods: MethodTable,
         config: &RetryConfig,
         attempt_timeout: Duration,
+        over_network: bool,
     ) -> Self {
         let policy = Policy {
             methods,
             config: config.clone(),
             attempt_timeout: Some(attempt_timeout).filter(|timeout| !timeout.is_zero()),
+            over_network,
             budget: Budget::new(config.budget, config.budget_refill),
         };
         Self { inner, policy: Arc::new(policy) }
@@ -67,12 +76,11 @@ impl<S: GrpcService> Service<Request<Body>> for Retry<S> {
     }
 
     fn call(&mut self, request: Request<Body>) -> CallFuture {
-        let method = self.policy.methods.get(request.uri().path());
-        match method {
-            Some(method) if method.is_unary() && self.policy.config.max_attempts > 1 => {
-                let idempotent = method.idempotent;
-                let policy = self.policy.clone();
-                Box::pin(policy.run(self.inner.clone(), request, idempotent))
+        let policy = &self.policy;
+        match policy.methods.get(request.uri().path()) {
+            Some(method) if policy.may_repeat(method) => {
+                let run = policy.clone().run(self.inner.clone(), request, method.idempotent);
+                Box::pin(run)
             }
             _ => Box::pin(self.inner.call(request)),
         }
@@ -80,13 +88,19 @@ impl<S: GrpcService> Service<Request<Body>> for Retry<S> {
 }
 
 impl Policy {
+    /// Whether any failure of `method` would be repeated: then its request is kept.
+    fn may_repeat(&self, method: &Method) -> bool {
+        let harmless = method.idempotent || self.over_network;
+        method.is_unary() && harmless && self.config.max_attempts > 1
+    }
+
     async fn run<S: GrpcService>(
         self: Arc<Self>,
         service: S,
         request: Request<Body>,
         idempotent: bool,
     ) -> Result<Response<Body>, TransportError> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let end = parts.extensions.get::<CallDeadline>().map(|deadline| deadline.0);
         let message = match self.collect(body).await {
             Ok(message) => message,
@@ -94,13 +108,16 @@ impl Policy {
         };
         let mut attempt = 1;
         loop {
-            let request = self.attempt(&parts, message.clone(), end);
+            let request = self.attempt(&parts, message.clone(), end, attempt);
             let response = service.clone().oneshot(request).await?;
             let failure = self.failure(&response, idempotent);
             let Some(pause) = failure.and_then(|failure| self.pause(&failure, attempt, end)) else {
                 return Ok(response);
             };
             tracing::debug!(path = parts.uri.path(), attempt, ?pause, "repeating a failed call");
+            if let Some(From(address)) = response.extensions().get() {
+                parts.extensions.get_or_insert_default::<Tried>().0.push(*address);
+            }
             tokio::time::sleep(pause).await;
             attempt += 1;
         }
@@ -118,8 +135,18 @@ impl Policy {
         }
     }
 
-    fn attempt(&self, parts: &Parts, message: Bytes, end: Option<Instant>) -> Request<Body> {
+    fn attempt(
+        &self,
+        parts: &Parts,
+        message: Bytes,
+        end: Option<Instant>,
+        attempt: u32,
+    ) -> Request<Body> {
         let mut parts = parts.clone();
+        if attempt == 1 && self.attempt_timeout.is_none() {
+            // The time left is in the metadata already.
+            return Request::from_parts(parts, Body::new(Full::new(message)));
+        }
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         let timeout = match (left, self.attempt_timeout) {
             (Some(left), Some(attempt)) => Some(left.min(attempt)),
@@ -162,7 +189,7 @@ impl Policy {
         }
         let most = self.config.max_backoff.get();
         let doubled = self.config.backoff.get().saturating_mul(1 << (attempt - 1).min(16));
-        let backoff = doubled.min(most).mul_f64(rand::random::<f64>());
+        let backoff = doubled.min(most).mul_f64(rand::random_range(0.5..1.0));
         let asked = retry_after(failure).unwrap_or_default();
         if asked > most {
             return None;

@@ -40,8 +40,11 @@ impl<S: GrpcService> Service<Request<Body>> for ServerDeadline<S> {
         let allowed = context.method.as_ref().map_or(asked, |method| method.deadline(asked));
         let at = allowed.and_then(|allowed| Instant::now().checked_add(allowed));
         context.deadline = at;
+        // The answer of a unary handler is complete with its head.
+        let whole = context.method.as_ref().is_some_and(|method| method.is_unary());
         let call = self.inner.call(request);
         match at {
+            Some(at) if whole => Box::pin(Deadline::at(at).enforce_head(call)),
             Some(at) => Box::pin(Deadline::at(at).enforce(call)),
             None => Box::pin(call),
         }

@@ -9,15 +9,18 @@ use std::{
 use cortex_core::Fault;
 use futures::future::{Either, select};
 use http::{Request, Response};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::{
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
+    task::task_tracker::TaskTrackerToken,
+};
 use tonic::{Status, body::Body};
 use tower::Service;
 
 use crate::{
-    body::{self, Cut, Held},
+    body::{self, Cut},
     context::context_mut,
     layer::CallFuture,
-    method::Drains,
+    method::{Drains, Method},
     server::Drain,
     status::status,
     transport::{GrpcService, TransportError},
@@ -50,11 +53,13 @@ impl<S: GrpcService> Service<Request<Body>> for DrainCalls<S> {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> CallFuture {
-        let drains = context_mut(&mut request).method.as_ref().map(|method| method.drain);
-        let token = match drains {
+        let method = context_mut(&mut request).method.as_deref();
+        let token = match method.map(|method| method.drain) {
             Some(Drains::AtOnce) => self.drain.stopping().clone(),
             Some(Drains::WhenFinished) | None => self.drain.forcing().clone(),
         };
+        // The answer of a unary handler is complete with its head.
+        let whole = method.is_some_and(Method::is_unary);
         if token.is_cancelled() {
             return Box::pin(async { Ok(body::respond(leaving())) });
         }
@@ -64,11 +69,10 @@ impl<S: GrpcService> Service<Request<Body>> for DrainCalls<S> {
             let call = std::pin::pin!(call);
             let cancelled = std::pin::pin!(token.clone().cancelled_owned());
             match select(call, cancelled).await {
-                Either::Left((Ok(response), _)) => {
-                    let end_early = |body| body::cut(body, DrainCut::new(token));
-                    Ok(response.map(|body| body::observe(end_early(body), Held(open))))
+                Either::Left((Ok(response), _)) if !whole => {
+                    Ok(response.map(|body| body::cut(body, DrainCut::new(token, open))))
                 }
-                Either::Left((Err(error), _)) => Err(error),
+                Either::Left((answer, _)) => answer,
                 Either::Right(((), _)) => Ok(body::respond(leaving())),
             }
         })
@@ -78,11 +82,13 @@ impl<S: GrpcService> Service<Request<Body>> for DrainCalls<S> {
 struct DrainCut {
     token: CancellationToken,
     cancelled: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Counts the call as open.
+    _open: TaskTrackerToken,
 }
 
 impl DrainCut {
-    fn new(token: CancellationToken) -> Self {
-        Self { token, cancelled: None }
+    fn new(token: CancellationToken, open: TaskTrackerToken) -> Self {
+        Self { token, cancelled: None, _open: open }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -23,11 +24,13 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct NormaliseErrors<S> {
     inner: S,
+    peer: Arc<str>,
 }
 
 impl<S> NormaliseErrors<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        Self { inner }
+    /// `peer` is what messages call the other end.
+    pub(crate) fn new(inner: S, peer: impl Into<Arc<str>>) -> Self {
+        Self { inner, peer: peer.into() }
     }
 }
 
@@ -47,44 +50,40 @@ impl<S: GrpcService> Service<Request<Body>> for NormaliseErrors<S> {
 
     fn call(&mut self, request: Request<Body>) -> CallFuture {
         let call = self.inner.call(request);
+        let peer = self.peer.clone();
         Box::pin(async move {
             Ok(match call.await {
-                Ok(response) => response.map(normalise_body),
-                Err(error) => answer(error),
+                Ok(response) => response.map(|body| normalise_body(body, peer)),
+                Err(error) => answer(error, &peer),
             })
         })
     }
 }
 
-fn answer(error: TransportError) -> Response<Body> {
-    if find::<TimeoutExpired>(&error) {
+fn answer(error: TransportError, peer: &str) -> Response<Body> {
+    if find::<TimeoutExpired>(&error).is_some() {
         return body::respond(deadline_exceeded());
     }
-    let not_sent = find::<ConnectError>(&error);
-    let said_so = find::<Status>(&error);
-    let text = chain(&error);
-    let found = Status::from_error(error.into_inner());
-    if said_so || !(is_breakage(found.code()) || not_sent) {
-        return body::respond(found);
-    }
-    let mut response = if not_sent {
-        body::respond(status(&Fault::unavailable("CONNECT_FAILED", text)))
-    } else {
-        body::respond(connection_lost(&text))
-    };
-    if not_sent {
+    if let Some(ConnectError(cause)) = find::<ConnectError>(&error) {
+        let message = format!("cannot connect to {peer}: {}", chain(&**cause));
+        let fault = Fault::unavailable("CONNECT_FAILED", message).with("peer", peer);
+        let mut response = body::respond(status(&fault));
         response.extensions_mut().insert(NotSent);
+        return response;
     }
-    response
+    let said_so = find::<Status>(&error).is_some();
+    let lost = connection_lost(peer, &error);
+    let found = Status::from_error(error.into_inner());
+    body::respond(if is_breakage(found.code()) && !said_so { lost } else { found })
 }
 
 /// A body that breaks off says UNAVAILABLE, since nobody knows what the service did.
-fn normalise_body(body: Body) -> Body {
+fn normalise_body(body: Body, peer: Arc<str>) -> Body {
     if http_body::Body::is_end_stream(&body) {
         return body;
     }
-    Body::new(body.map_err(|error| {
-        if is_breakage(error.code()) { connection_lost(&chain(&error)) } else { error }
+    Body::new(body.map_err(move |error| {
+        if is_breakage(error.code()) { connection_lost(&peer, &error) } else { error }
     }))
 }
 
@@ -93,19 +92,24 @@ fn is_breakage(code: Code) -> bool {
     matches!(code, Code::Cancelled | Code::Unknown | Code::Internal | Code::Unavailable)
 }
 
-fn connection_lost(cause: &str) -> Status {
-    let message = format!("the connection to the service was lost: {cause}");
-    status(&Fault::unavailable("CONNECTION_LOST", message))
+fn connection_lost(peer: &str, error: &(dyn Error + 'static)) -> Status {
+    // The outer errors say no more than that there was a transport, and an error.
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let message = format!("the connection to {peer} was lost: {cause}");
+    status(&Fault::unavailable("CONNECTION_LOST", message).with("peer", peer))
 }
 
-/// Whether the chain of `error` contains an `E`.
-fn find<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+/// The first `E` in the chain of `error`.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.is::<E>() {
-            return true;
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
         }
         next = error.source();
     }
-    false
+    None
 }

@@ -14,7 +14,7 @@ use tonic::{Code, Status, body::Body};
 use tower::Service;
 
 use crate::{
-    body::{self, Cut, Observe},
+    body::{self, Cut},
     context::TIMEOUT,
     layer::CallFuture,
     status::status,
@@ -74,9 +74,17 @@ impl Deadline {
     }
 
     /// `call`, and the body of its response, until the deadline.
+    pub(crate) async fn enforce<F>(self, call: F) -> Result<Response<Body>, TransportError>
+    where
+        F: Future<Output = Result<Response<Body>, TransportError>> + Send,
+    {
+        Ok(self.enforce_head(call).await?.map(|body| self.enforce_body(body)))
+    }
+
+    /// `call` until the deadline.
     ///
     /// The timer is only started when the call does not answer at once.
-    pub(crate) async fn enforce<F>(self, call: F) -> Result<Response<Body>, TransportError>
+    pub(crate) async fn enforce_head<F>(self, call: F) -> Result<Response<Body>, TransportError>
     where
         F: Future<Output = Result<Response<Body>, TransportError>> + Send,
     {
@@ -86,15 +94,14 @@ impl Deadline {
             Either::Left((answer, _)) => {
                 let mut response = answer?;
                 self.correct(response.headers_mut());
-                Ok(response.map(|body| self.enforce_body(body)))
+                Ok(response)
             }
             Either::Right(((), _)) => Ok(body::respond(deadline_exceeded())),
         }
     }
 
     /// `body` until the deadline.
-    pub(crate) fn enforce_body(self, body: Body) -> Body {
-        let body = body::observe(body, self);
+    fn enforce_body(self, body: Body) -> Body {
         body::cut(body, DeadlineCut { deadline: self, sleep: None })
     }
 
@@ -106,12 +113,6 @@ impl Deadline {
             headers.remove(Status::GRPC_STATUS_DETAILS);
             headers.extend(body::trailers(&deadline_exceeded()));
         }
-    }
-}
-
-impl Observe for Deadline {
-    fn on_trailers(&mut self, trailers: &mut HeaderMap) {
-        self.correct(trailers);
     }
 }
 
@@ -130,6 +131,10 @@ impl Cut for DeadlineCut {
 
     fn is_due(&self) -> bool {
         self.deadline.is_over()
+    }
+
+    fn on_trailers(&mut self, trailers: &mut HeaderMap) {
+        self.deadline.correct(trailers);
     }
 }
 
