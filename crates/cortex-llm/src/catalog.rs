@@ -237,7 +237,3 @@ async fn at(lane: Arc<Lane>, model: &str) -> Result<Target, LlmError> {
     }
     Ok(Target { lane, model })
 }
-
-#[cfg(test)]
-#[path = "catalog_tests.rs"]
-mod tests;

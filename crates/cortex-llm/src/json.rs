@@ -7,7 +7,7 @@ use serde::{
     de::{MapAccess, Visitor},
     ser::SerializeMap,
 };
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 /// A JSON object whose values are kept as text.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +33,17 @@ impl RawObject {
             Some((_, old)) => *old = value,
             None => self.0.push((key.to_owned(), value)),
         }
+    }
+
+    /// Takes the value of a key out.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Box<RawValue>> {
+        let at = self.0.iter().position(|(name, _)| name == key)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// The object as one text. None for an empty one.
+    pub(crate) fn into_raw(self) -> Option<Box<RawValue>> {
+        if self.0.is_empty() { None } else { to_raw_value(&self).ok() }
     }
 
     /// Sets everything that `other` holds.

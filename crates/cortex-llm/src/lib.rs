@@ -23,6 +23,7 @@ mod error;
 mod failure;
 mod json;
 mod lane;
+mod openai_api;
 mod ports;
 mod role;
 mod router;

@@ -18,6 +18,7 @@ use crate::{
     catalog::{Absent, Catalog, REHEARSAL, Why},
     config::{Endpoint, KeyedConfig, LlmConfig},
     lane::Lane,
+    openai_api,
     ports::Dialect,
     router::Router,
     service::{Completions, Providers},
@@ -27,6 +28,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Llm {
     router: Arc<Router>,
+    request_bytes: usize,
 }
 
 impl Llm {
@@ -52,12 +54,16 @@ impl Llm {
             rehearsal: Arc::new(rehearsal(config, clock)),
         };
         let (retry, timeouts) = (config.retry.clone(), config.timeouts.clone());
-        Ok(Self { router: Arc::new(Router { catalog, retry, timeouts }) })
+        let router = Arc::new(Router { catalog, retry, timeouts });
+        Ok(Self { router, request_bytes: config.limits.request_bytes.as_usize() })
     }
 
     /// Adds everything that the service serves to a server of the mesh.
     pub fn install(&self, builder: ServerBuilder) -> ServerBuilder {
-        builder.add_service(self.completion_service()).add_service(self.provider_service())
+        builder
+            .add_service(self.completion_service())
+            .add_service(self.provider_service())
+            .routes(self.openai_router())
     }
 
     /// The server of `cortex.llm.v1.CompletionService`.
@@ -68,6 +74,11 @@ impl Llm {
     /// The server of `cortex.llm.v1.ProviderService`.
     pub fn provider_service(&self) -> ProviderServiceServer<Providers> {
         ProviderServiceServer::new(Providers::new(self.router.clone()))
+    }
+
+    /// OpenAI's `/v1`: models and chat completions.
+    pub fn openai_router(&self) -> axum::Router {
+        openai_api::routes(self.router.clone(), self.request_bytes)
     }
 }
 

@@ -42,6 +42,20 @@ impl Router {
         })
         .boxed()
     }
+
+    /// Has `request` answered, and waits until the answer has begun: what fails before it says
+    /// anything fails as a call, with a status in place of a stream.
+    ///
+    /// # Errors
+    /// [`LlmError`] when no attempt began to answer.
+    pub(crate) async fn begin(self: &Arc<Self>, request: Request) -> Result<Outputs, LlmError> {
+        let mut outputs = self.complete(request);
+        match outputs.next().await {
+            Some(Err(error)) => Err(error),
+            Some(Ok(first)) => Ok(stream::iter([Ok(first)]).chain(outputs).boxed()),
+            None => Ok(outputs),
+        }
+    }
 }
 
 /// How much of an attempt the consumer has seen.
@@ -319,7 +333,3 @@ impl Completion {
         self.start(target, false);
     }
 }
-
-#[cfg(test)]
-#[path = "router_tests.rs"]
-mod tests;

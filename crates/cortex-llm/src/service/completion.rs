@@ -7,15 +7,10 @@ use cortex_proto::cortex::llm::v1::{
     GenerateResponse, completion_service_server::CompletionService,
 };
 use cortex_rpc::to_status;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-use crate::{
-    answer::Answer,
-    convert,
-    error::LlmError,
-    router::{Outputs, Router},
-};
+use crate::{answer::Answer, convert, error::LlmError, router::Router};
 
 /// The server of `CompletionService`.
 #[derive(Clone)]
@@ -40,7 +35,7 @@ impl CompletionService for Completions {
         request: Request<CompleteRequest>,
     ) -> Result<Response<Responses>, Status> {
         let request = convert::request(request.into_inner()).map_err(to_status)?;
-        let outputs = begun(self.router.complete(request)).await.map_err(to_status)?;
+        let outputs = self.router.begin(request).await.map_err(to_status)?;
         let responses = outputs.map(|output| output.map(convert::response).map_err(to_status));
         Ok(Response::new(responses.boxed()))
     }
@@ -60,15 +55,5 @@ impl CompletionService for Completions {
         _request: Request<EmbedRequest>,
     ) -> Result<Response<EmbedResponse>, Status> {
         Err(to_status(LlmError::NotOffered("embeddings are not offered by this version yet")))
-    }
-}
-
-/// The outputs, once the first is there: a completion that fails before it says anything fails as a
-/// call, with a status in place of a stream.
-async fn begun(mut outputs: Outputs) -> Result<Outputs, LlmError> {
-    match outputs.next().await {
-        Some(Err(error)) => Err(error),
-        Some(Ok(first)) => Ok(stream::iter([Ok(first)]).chain(outputs).boxed()),
-        None => Ok(outputs),
     }
 }

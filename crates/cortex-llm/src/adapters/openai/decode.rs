@@ -24,7 +24,8 @@ pub(super) struct Decoder {
     calls: Calls,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
-    malformed: u32,
+    /// How many chunks more may be unreadable.
+    spare: u32,
     chars: usize,
 }
 
@@ -37,9 +38,15 @@ impl Decoder {
             calls: Calls::default(),
             finish: None,
             usage: None,
-            malformed: 0,
+            spare: MALFORMED,
             chars: 0,
         }
+    }
+
+    /// The same, for a response that is not a stream: its one chunk has to be readable.
+    pub(super) fn strict(mut self) -> Self {
+        self.spare = 0;
+        self
     }
 
     /// Whether the model has said anything.
@@ -90,10 +97,10 @@ impl Decoder {
         {
             return Err(classify::in_band(error, chunk.status_code));
         }
-        self.malformed += 1;
-        if self.malformed > MALFORMED {
-            return Err(protocol(format!("more than one chunk is not readable: {error}")));
-        }
+        let Some(spare) = self.spare.checked_sub(1) else {
+            return Err(protocol(format!("what the provider sends is not readable: {error}")));
+        };
+        self.spare = spare;
         tracing::warn!(%error, bytes = data.len(), "unreadable chunk skipped");
         Ok(())
     }

@@ -177,7 +177,7 @@ impl Reader {
 /// Reads an answer that is not streamed: some servers do not know how to.
 pub(super) fn whole(
     body: Incoming,
-    mut decoder: Decoder,
+    decoder: Decoder,
     deadlines: Deadlines,
     limit: usize,
 ) -> impl Stream<Item = Result<Event, Failure>> + Send {
@@ -186,7 +186,7 @@ pub(super) fn whole(
         let body = timeout_at(deadlines.total, collect(body, limit))
             .await
             .map_err(|_| timeout("the answer did not come", wait))??;
-        let mut events = VecDeque::new();
+        let (mut decoder, mut events) = (decoder.strict(), VecDeque::new());
         decoder.chunk(&body, &mut events)?;
         decoder.end(&mut events)?;
         Ok(stream::iter(events.into_iter().map(Ok)))

@@ -17,7 +17,7 @@ use tokio::{
 
 /// One thing that a server does.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub(crate) enum Step {
     /// Sends bytes as they are.
     Raw(Vec<u8>),
     /// Sends the head of an event stream in chunked coding.
@@ -39,19 +39,19 @@ pub enum Step {
 }
 
 /// What a server does for one request.
-pub type Script = Vec<Step>;
+pub(crate) type Script = Vec<Step>;
 
 /// A request that came.
 #[derive(Debug, Clone)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     /// In lower case.
-    pub head: String,
-    pub body: String,
-    pub connection: usize,
+    pub(crate) head: String,
+    pub(crate) body: String,
+    pub(crate) connection: usize,
 }
 
 /// A running upstream. Its tasks end with it.
-pub struct Upstream {
+pub(crate) struct Upstream {
     address: SocketAddr,
     shared: Arc<Shared>,
     accepting: tokio::task::JoinHandle<()>,
@@ -73,7 +73,7 @@ impl Drop for Upstream {
 
 impl Upstream {
     /// Plays one script for each request; the last one again and again.
-    pub async fn start(scripts: Vec<Script>) -> Self {
+    pub(crate) async fn start(scripts: Vec<Script>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
@@ -87,29 +87,29 @@ impl Upstream {
     }
 
     /// An upstream that always plays one script.
-    pub async fn playing(script: Script) -> Self {
+    pub(crate) async fn playing(script: Script) -> Self {
         Self::start(vec![script]).await
     }
 
-    pub fn base_url(&self) -> String {
+    pub(crate) fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    pub fn requests(&self) -> Vec<Recorded> {
+    pub(crate) fn requests(&self) -> Vec<Recorded> {
         self.shared.requests.lock().expect("no test panics with it").clone()
     }
 
     /// Requests for a completion.
-    pub fn attempts(&self) -> usize {
+    pub(crate) fn attempts(&self) -> usize {
         self.requests().iter().filter(|request| request.head.contains("/chat/completions")).count()
     }
 
-    pub fn flooded(&self) -> usize {
+    pub(crate) fn flooded(&self) -> usize {
         self.shared.flooded.load(Ordering::Relaxed)
     }
 
     /// Waits until the client has closed a connection.
-    pub async fn closed(&self, within: Duration) -> bool {
+    pub(crate) async fn closed(&self, within: Duration) -> bool {
         let mut closed = self.shared.closed.subscribe();
         tokio::time::timeout(within, closed.wait_for(|count| *count > 0)).await.is_ok()
     }
@@ -207,38 +207,38 @@ async fn read_request(stream: &mut TcpStream, connection: usize) -> Option<Recor
 }
 
 /// A frame with a piece of text.
-pub fn content(text: &str) -> String {
+pub(crate) fn content(text: &str) -> String {
     let text = serde_json::Value::from(text);
     frame(&format!(r#"{{"model":"up-1","choices":[{{"index":0,"delta":{{"content":{text}}}}}]}}"#))
 }
 
 /// A frame with a fragment of a call: the JSON of one item of `tool_calls`.
-pub fn call(part: &str) -> String {
+pub(crate) fn call(part: &str) -> String {
     frame(&format!(r#"{{"choices":[{{"index":0,"delta":{{"tool_calls":[{part}]}}}}]}}"#))
 }
 
 /// A frame with the reason for the end.
-pub fn finish(reason: &str) -> String {
+pub(crate) fn finish(reason: &str) -> String {
     frame(&format!(r#"{{"choices":[{{"index":0,"delta":{{}},"finish_reason":"{reason}"}}]}}"#))
 }
 
 /// A frame with usage.
-pub fn usage() -> String {
+pub(crate) fn usage() -> String {
     frame(r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}"#)
 }
 
-pub const DONE: &str = "data: [DONE]\n\n";
+pub(crate) const DONE: &str = "data: [DONE]\n\n";
 
-pub fn frame(data: &str) -> String {
+pub(crate) fn frame(data: &str) -> String {
     format!("data: {data}\n\n")
 }
 
-pub fn data(text: impl Into<String>) -> Step {
+pub(crate) fn data(text: impl Into<String>) -> Step {
     Step::Data(text.into())
 }
 
 /// A proper answer with these frames before its end.
-pub fn answer(frames: &[String]) -> Script {
+pub(crate) fn answer(frames: &[String]) -> Script {
     let mut script = vec![Step::Stream];
     script.extend(frames.iter().map(data));
     script.extend([data(finish("stop")), data(usage()), data(DONE), Step::End]);
@@ -246,12 +246,12 @@ pub fn answer(frames: &[String]) -> Script {
 }
 
 /// A proper answer that says `text`.
-pub fn saying(text: &str) -> Script {
+pub(crate) fn saying(text: &str) -> Script {
     answer(&[content(text)])
 }
 
 /// A response that is no stream. `headers` are whole lines, each with its end.
-pub fn json(status: u16, headers: &str, body: &str) -> Script {
+pub(crate) fn json(status: u16, headers: &str, body: &str) -> Script {
     let length = body.len();
     vec![Step::Raw(
         format!(

@@ -1,8 +1,7 @@
 //! What the tests share: an upstream that plays scripts, and the service as its callers have it.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of it")]
-
-pub mod upstream;
+pub(crate) mod aimock;
+pub(crate) mod upstream;
 
 use std::time::Duration;
 
@@ -16,23 +15,23 @@ use cortex_rpc::{Server, Transport};
 use tonic::Status;
 
 /// How long a test waits for anything before it is a hang.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The service with every layer of the mesh, in this process.
-pub fn transport(config: &LlmConfig) -> Transport {
+pub(crate) fn transport(config: &LlmConfig) -> Transport {
     let llm = Llm::new(config).expect("a valid configuration");
     llm.install(Server::builder("llm")).build().transport()
 }
 
 /// A configuration in which nothing of the machine that runs the tests is found.
-pub fn isolated() -> LlmConfig {
+pub(crate) fn isolated() -> LlmConfig {
     let mut config = LlmConfig::default();
     config.ollama.enabled = false;
     config
 }
 
 /// A configuration with `openai` at a base URL.
-pub fn with_openai(base_url: &str) -> LlmConfig {
+pub(crate) fn with_openai(base_url: &str) -> LlmConfig {
     let mut config = isolated();
     config.openai.base_url = Some(base_url.to_owned());
     config.openai.api_key = Some(cortex_config::SecretString::new("sk-test-secret"));
@@ -41,7 +40,7 @@ pub fn with_openai(base_url: &str) -> LlmConfig {
 }
 
 /// Another endpoint.
-pub fn endpoint(name: &str, base_url: &str) -> EndpointConfig {
+pub(crate) fn endpoint(name: &str, base_url: &str) -> EndpointConfig {
     EndpointConfig {
         name: name.to_owned(),
         base_url: base_url.to_owned(),
@@ -49,19 +48,22 @@ pub fn endpoint(name: &str, base_url: &str) -> EndpointConfig {
     }
 }
 
-pub fn completions(config: &LlmConfig) -> CompletionServiceClient<Transport> {
+pub(crate) type CompletionClient = CompletionServiceClient<Transport>;
+pub(crate) type ProviderClient = ProviderServiceClient<Transport>;
+
+pub(crate) fn completions(config: &LlmConfig) -> CompletionServiceClient<Transport> {
     CompletionServiceClient::new(transport(config))
 }
 
-pub fn providers(config: &LlmConfig) -> ProviderServiceClient<Transport> {
+pub(crate) fn providers(config: &LlmConfig) -> ProviderServiceClient<Transport> {
     ProviderServiceClient::new(transport(config))
 }
 
-pub fn user(content: &str) -> Message {
+pub(crate) fn user(content: &str) -> Message {
     Message { role: Role::User.into(), content: content.to_owned(), ..Message::default() }
 }
 
-pub fn ask(model: &str, content: &str) -> CompleteRequest {
+pub(crate) fn ask(model: &str, content: &str) -> CompleteRequest {
     CompleteRequest {
         model: model.to_owned(),
         messages: vec![user(content)],
@@ -69,7 +71,7 @@ pub fn ask(model: &str, content: &str) -> CompleteRequest {
     }
 }
 
-pub fn calculator() -> Tool {
+pub(crate) fn calculator() -> Tool {
     Tool {
         name: "calculator".to_owned(),
         description: "Computes.".to_owned(),
@@ -79,15 +81,15 @@ pub fn calculator() -> Tool {
 
 /// What came of a completion.
 #[derive(Debug)]
-pub struct Outcome {
-    pub events: Vec<Event>,
+pub(crate) struct Outcome {
+    pub(crate) events: Vec<Event>,
     /// What it ended with.
-    pub result: Result<(), Status>,
+    pub(crate) result: Result<(), Status>,
 }
 
 impl Outcome {
     /// The text of the last attempt.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let begun = |event: &Event| matches!(event, Event::Started(_));
         let last = self.events.iter().rposition(begun).unwrap_or(0);
         let text = |event: &Event| match event {
@@ -98,40 +100,40 @@ impl Outcome {
     }
 
     /// Name and arguments of the complete tool calls.
-    pub fn calls(&self) -> Vec<(&str, &str)> {
-        let call = |event| match event {
-            &Event::ToolCall(ref call) => Some((call.name.as_str(), call.arguments.as_str())),
-            _ => None,
-        };
+    pub(crate) fn calls(&self) -> Vec<(&str, &str)> {
+        fn call(event: &Event) -> Option<(&str, &str)> {
+            let Event::ToolCall(call) = event else { return None };
+            Some((&call.name, &call.arguments))
+        }
         self.events.iter().filter_map(call).collect()
     }
 
     /// The kinds of the events, in order, each run of the same kind once.
-    pub fn shape(&self) -> Vec<&'static str> {
+    pub(crate) fn shape(&self) -> Vec<&'static str> {
         let mut shape: Vec<&str> = self.events.iter().map(kind).collect();
         shape.dedup();
         shape
     }
 
-    pub fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         let status = self.result.as_ref().expect_err("the completion must fail");
         cortex_rpc::reason(status).unwrap_or_else(|| format!("no reason in {status:?}"))
     }
 
-    pub fn code(&self) -> tonic::Code {
+    pub(crate) fn code(&self) -> tonic::Code {
         self.result.as_ref().expect_err("the completion must fail").code()
     }
 
     /// Panics unless it is a whole answer.
     #[track_caller]
-    pub fn assert_whole(&self) {
+    pub(crate) fn assert_whole(&self) {
         assert!(self.result.is_ok(), "{:?}", self.result);
         assert!(matches!(self.events.last(), Some(Event::Finished(_))), "{:?}", self.events);
     }
 
     /// Panics unless it is a clean failure.
     #[track_caller]
-    pub fn assert_failed(&self, code: tonic::Code, reason: &str) {
+    pub(crate) fn assert_failed(&self, code: tonic::Code, reason: &str) {
         assert_eq!((self.code(), self.reason().as_str()), (code, reason), "{:?}", self.result);
         let finished = self.events.iter().any(|event| matches!(event, Event::Finished(_)));
         assert!(!finished, "a failure looks like a whole answer: {:?}", self.events);
@@ -152,12 +154,12 @@ fn kind(event: &Event) -> &'static str {
 }
 
 /// Runs a completion to its end.
-pub async fn complete(config: &LlmConfig, request: CompleteRequest) -> Outcome {
+pub(crate) async fn complete(config: &LlmConfig, request: CompleteRequest) -> Outcome {
     complete_with(&mut completions(config), request).await
 }
 
 /// Runs a completion to its end, with a client that was there before.
-pub async fn complete_with(
+pub(crate) async fn complete_with(
     client: &mut CompletionServiceClient<Transport>,
     request: CompleteRequest,
 ) -> Outcome {

@@ -1,22 +1,22 @@
 //! The OpenAI adapter against an upstream that plays scripts: what it says, and each way it can break.
 //! The scenarios S01 to S16 are those of FailoverBench v0.1.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
-use cortex_llm::LlmConfig;
-use cortex_proto::cortex::llm::v1::{
-    FinishReason, GenerateRequest, GenerationParameters, complete_response::Event,
-};
-use support::{
-    PATIENCE, ask, calculator, complete, complete_with, completions, endpoint, isolated,
+use crate::support::{
+    CompletionClient, PATIENCE, ask, calculator, complete, complete_with, completions, endpoint,
+    isolated,
     upstream::{
         DONE, Script, Step, Upstream, answer, call, content, data, finish, frame, json, saying,
         usage,
     },
     user, with_openai,
 };
+use cortex_llm::{Llm, LlmConfig};
+use cortex_proto::cortex::llm::v1::{
+    FinishReason, GenerateRequest, GenerationParameters, complete_response::Event,
+};
+use cortex_rpc::{Client, ClientConfig, Server};
 use tonic::Code;
 
 const MODEL: &str = "openai/gpt-4o";
@@ -497,6 +497,24 @@ async fn leaving_closes_the_providers_socket_at_once() {
     let asked = tokio::time::timeout(Duration::from_millis(200), client.complete(ask(MODEL, "hi")));
     assert!(asked.await.is_err(), "it cannot have answered");
     assert!(upstream.closed(Duration::from_secs(1)).await, "the provider goes on thinking");
+}
+
+#[tokio::test]
+async fn leaving_over_tcp_closes_the_providers_socket_too() {
+    let upstream =
+        Upstream::playing(vec![Step::Stream, data(content("half an")), Step::Hang]).await;
+    let llm = Llm::new(&with_openai(&upstream.base_url())).expect("a valid configuration");
+    let server = llm.install(Server::builder("llm")).build();
+    let listening = server.bind("127.0.0.1:0".parse().expect("an address")).await.expect("bound");
+    let url = format!("http://{}", listening.address());
+    let serving = tokio::spawn(listening.serve(std::future::pending()));
+    let transport = Client::connect_lazy([url], ClientConfig::default()).expect("a transport");
+    let mut client = CompletionClient::new(transport);
+    let mut stream = client.complete(ask(MODEL, "hi")).await.expect("it begins").into_inner();
+    stream.message().await.expect("no error").expect("an event");
+    drop(stream);
+    assert!(upstream.closed(Duration::from_secs(1)).await, "the provider goes on talking");
+    serving.abort();
 }
 
 #[tokio::test]
