@@ -120,10 +120,6 @@ impl Download<'_> {
         }
         let size = facts.size.filter(|_| asked != Asked::Otherwise);
         let bounds = range.or(size.map(|size| 0..size));
-        if let Some(bounds) = &bounds {
-            let left = HeaderValue::from(bounds.end - bounds.start);
-            response.headers_mut().insert(header::CONTENT_LENGTH, left);
-        }
         let cut_here = bounds.as_ref().filter(|_| asked == Asked::All);
         let pieces = Pieces {
             field: self.field(),
@@ -133,11 +129,10 @@ impl Download<'_> {
             skip: cut_here.map_or(0, |bounds| bounds.start),
             left: bounds.map(|bounds| bounds.end - bounds.start),
         };
-        let frames = stream::unfold(pieces, async |mut pieces| {
-            let piece = pieces.next().await?;
-            Some((piece.map(Frame::data), pieces))
-        });
-        *response.body_mut() = Body::new(StreamBody::new(frames));
+        if let Some(left) = pieces.left {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(left));
+        }
+        *response.body_mut() = pieces.into_body();
         Ok(Some(response))
     }
 
@@ -280,6 +275,14 @@ struct Pieces {
 }
 
 impl Pieces {
+    fn into_body(self) -> Body {
+        let frames = stream::unfold(self, async |mut pieces| {
+            let piece = pieces.next().await?;
+            Some((piece.map(Frame::data), pieces))
+        });
+        Body::new(StreamBody::new(frames))
+    }
+
     async fn next(&mut self) -> Option<Result<Bytes, Status>> {
         loop {
             if self.left == Some(0) {

@@ -35,7 +35,8 @@
 //! fields and parameters are 400, and every wrong field is listed with its path. A body is
 //! `application/json`, or missing. `authorization`, `x-request-id`, `traceparent` and `tracestate`
 //! become metadata; `grpc-timeout` or `x-timeout` (seconds) becomes the call's deadline. There is
-//! no other deadline here: the layers of the mesh have them.
+//! no other deadline here: the layers of the mesh have them. Extensions of the request, such as the
+//! caller's identity, go along to a local service.
 //!
 //! # JSON
 //!

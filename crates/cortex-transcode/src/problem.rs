@@ -6,6 +6,8 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use tonic::{Code, body::Body};
 
+use crate::metadata::REQUEST_ID;
+
 /// A field that is wrong, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violation {
@@ -27,6 +29,8 @@ pub(crate) struct Problem {
     pub(crate) allow: Option<HeaderValue>,
     /// Value of `content-range`, for a range that is wrong.
     pub(crate) content_range: Option<HeaderValue>,
+    /// The name that the service has given the request.
+    pub(crate) request_id: Option<HeaderValue>,
 }
 
 impl Problem {
@@ -46,6 +50,7 @@ impl Problem {
             retry_after: None,
             allow: None,
             content_range: None,
+            request_id: None,
         }
     }
 
@@ -119,6 +124,9 @@ impl Problem {
         }
         if let Some(range) = self.content_range {
             headers.insert(header::CONTENT_RANGE, range);
+        }
+        if let Some(id) = self.request_id {
+            headers.insert(REQUEST_ID, id);
         }
         response
     }

@@ -92,7 +92,13 @@ impl Shared {
             query,
             headers: &parts.headers,
         };
-        let exchange = Exchange { shared: self, endpoint, method, headers: &parts.headers };
+        let exchange = Exchange {
+            shared: self,
+            endpoint,
+            method,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+        };
         // On the heap: a call's future is large, and most of what holds this one is not there yet.
         let answer = Box::pin(exchange.run(source, body)).await;
         let mut response = answer.unwrap_or_else(Problem::into_response);
@@ -107,6 +113,8 @@ struct Exchange<'a> {
     endpoint: &'a Endpoint,
     method: &'a Method,
     headers: &'a HeaderMap,
+    /// What layers in front have noted, such as the caller's identity: the call carries it on.
+    extensions: &'a http::Extensions,
 }
 
 impl Exchange<'_> {
@@ -133,6 +141,7 @@ impl Exchange<'_> {
     fn request<T>(&self, message: T) -> Result<tonic::Request<T>, Problem> {
         let mut request = tonic::Request::new(message);
         *request.metadata_mut() = metadata::metadata(self.headers, &self.shared.forwarded);
+        *request.extensions_mut() = self.extensions.clone();
         if let Some(timeout) = metadata::timeout(self.headers)? {
             request.set_timeout(timeout);
         }

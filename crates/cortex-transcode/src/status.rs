@@ -8,6 +8,7 @@ use tonic::Status;
 
 use crate::{
     json::Writer,
+    metadata::REQUEST_ID,
     problem::{Problem, http_status},
     schema::Schema,
 };
@@ -37,6 +38,7 @@ pub(crate) fn problem(schema: &Schema, status: &Status) -> Problem {
         details: details.iter().map(|detail| render(schema, detail)).collect(),
         allow: None,
         content_range: None,
+        request_id: status.metadata().as_ref().get(REQUEST_ID).cloned(),
     }
 }
 

@@ -121,4 +121,14 @@ async fn the_services_request_id_wins() {
         let answer = send(&named, request("GET", path, &[("x-request-id", "ours")], b"")).await;
         assert_eq!(answer.header("x-request-id"), Some("theirs"), "{path}");
     }
+    let failing = transcoder(move |_| {
+        let mut status = Status::internal("see the log");
+        status.metadata_mut().insert("x-request-id", "theirs".parse().expect("ASCII"));
+        async move { Err(status) }.boxed()
+    });
+    for path in ["/v1/files/x", "/v1/books:stream"] {
+        let answer = send(&failing, request("GET", path, &[("x-request-id", "ours")], b"")).await;
+        assert_eq!(answer.error(), (500, "see the log".to_owned()));
+        assert_eq!(answer.header("x-request-id"), Some("theirs"), "{path}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Paths and queries to fields.
 
+use cortex_transcode::{Route, Unmatched};
 use http::Method;
 
 use crate::server::{ask, asked, call, request, send};
@@ -177,6 +178,21 @@ async fn a_path_or_method_that_nothing_has_is_told_apart() {
 }
 
 #[tokio::test]
+async fn a_response_says_which_route_made_it() {
+    use tower::ServiceExt as _;
+    let get = async |path: &str| {
+        let request = request("GET", path, &[], b"");
+        asked().oneshot(request).await.expect("it cannot fail").into_parts().0.extensions
+    };
+    let made = get("/v1/files/x").await;
+    let route = made.get::<std::sync::Arc<Route>>().expect("a route");
+    assert_eq!((route.rpc.as_str(), route.path.as_str()), ("GetBook", "/v1/files/{name=**}"));
+    assert!(!route.streaming);
+    assert!(made.get::<Unmatched>().is_none());
+    assert!(get("/v1/nothing").await.get::<Unmatched>().is_some());
+}
+
+#[tokio::test]
 async fn paths_and_queries_have_limits() {
     let asked = asked();
     let deep = format!("/v1/files{}", "/a".repeat(63));
@@ -225,4 +241,22 @@ async fn only_what_is_named_crosses_to_the_service() {
     let answer = send(&transcoder, request("DELETE", "/v1/books/b", &wrong, b"")).await;
     let hint = "grpc-timeout: expected up to 8 digits and a unit of HMSmun, as in \"500m\"";
     assert_eq!(answer.error(), (400, hint.to_owned()));
+}
+
+#[tokio::test]
+async fn what_layers_in_front_have_noted_reaches_a_local_service() {
+    use tonic::{Status, body::Body};
+    #[derive(Debug, Clone)]
+    struct Caller(&'static str);
+    let service = tower::service_fn(|request: http::Request<Body>| async move {
+        let caller = request.extensions().get::<Caller>().map(|caller| caller.0);
+        Ok::<_, std::convert::Infallible>(Status::aborted(caller.unwrap_or("nobody")).into_http())
+    });
+    let transcoder = cortex_transcode::Transcoder::builder(crate::server::pool().clone())
+        .service(crate::server::LIBRARY, service)
+        .build()
+        .expect("the annotations fit");
+    let mut request = request("GET", "/v1/files/x", &[], b"");
+    request.extensions_mut().insert(Caller("alice"));
+    assert_eq!(send(&transcoder, request).await.error(), (409, "alice".to_owned()));
 }
