@@ -2,7 +2,7 @@
 //! "The Power of Two Choices in Randomized Load Balancing").
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::SocketAddr,
     sync::{
@@ -14,6 +14,7 @@ use std::{
 };
 
 use cortex_core::Fault;
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use tokio::time::Instant;
 use tonic::{Code, body::Body};
@@ -46,8 +47,12 @@ struct Endpoint {
     in_flight: AtomicUsize,
 }
 
+/// Finds the addresses of a target.
+type Resolve = fn(&Target) -> BoxFuture<'_, Result<BTreeSet<SocketAddr>, String>>;
+
 /// The endpoints of a service, as last resolved.
 pub(crate) struct Endpoints {
+    resolver: Resolve,
     targets: Vec<Target>,
     config: ClientConfig,
     now: RwLock<Arc<[Arc<Endpoint>]>>,
@@ -59,7 +64,12 @@ pub(crate) struct Endpoints {
 
 impl Endpoints {
     pub(crate) fn new(targets: Vec<Target>, config: ClientConfig) -> Arc<Self> {
+        Self::with_resolver(targets, config, |target| Box::pin(target.resolve()))
+    }
+
+    fn with_resolver(targets: Vec<Target>, config: ClientConfig, resolver: Resolve) -> Arc<Self> {
         let this = Self {
+            resolver,
             targets,
             config,
             now: RwLock::new(Arc::new([])),
@@ -133,7 +143,7 @@ impl Endpoints {
         let mut addresses = BTreeMap::new();
         let mut failure = None;
         for target in &self.targets {
-            match target.resolve().await {
+            match (self.resolver)(target).await {
                 Ok(found) => addresses.extend(found.into_iter().map(|a| (a, target.clone()))),
                 Err(why) => failure = Some(why),
             }
@@ -273,4 +283,58 @@ fn all_open(endpoints: &[Arc<Endpoint>], now: Instant) -> Fault {
     let addresses: Vec<_> = endpoints.iter().map(|e| e.address.to_string()).collect();
     let message = format!("the service at {} keeps failing", addresses.join(", "));
     Fault::unavailable("CIRCUIT_OPEN", message).with_retry_after(soonest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the name in the tests stands for: one address per look-up so far, then a failure.
+    static LOOK_UPS: AtomicUsize = AtomicUsize::new(0);
+
+    fn changing(_: &Target) -> BoxFuture<'_, Result<BTreeSet<SocketAddr>, String>> {
+        let nth = LOOK_UPS.fetch_add(1, Ordering::SeqCst);
+        let address = |last: usize| SocketAddr::from(([127, 0, 0, 1], 1000 + last as u16));
+        Box::pin(async move {
+            match nth {
+                0 => Ok(BTreeSet::from([address(1), address(2)])),
+                1 => Ok(BTreeSet::from([address(2), address(3)])),
+                _ => Err("the name server is away".to_owned()),
+            }
+        })
+    }
+
+    async fn settle() {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_are_looked_up_again_and_what_stays_keeps_its_state() {
+        let target = Target::parse("http://storage:8084").expect("valid");
+        let endpoints = Endpoints::with_resolver(vec![target], ClientConfig::default(), changing);
+        let ports = |of: &[Arc<Endpoint>]| of.iter().map(|e| e.address.port()).collect::<Vec<_>>();
+
+        let first = endpoints.get().await.expect("resolved");
+        assert_eq!(ports(&first), [1001, 1002]);
+        tokio::time::advance(Duration::from_secs(29)).await;
+        endpoints.get().await.expect("resolved");
+        settle().await;
+        assert_eq!(LOOK_UPS.load(Ordering::SeqCst), 1, "fresh enough");
+
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let stale = endpoints.get().await.expect("resolved");
+        assert_eq!(ports(&stale), [1001, 1002], "nobody waits for a second look-up");
+        settle().await;
+        let second = endpoints.get().await.expect("resolved");
+        assert_eq!(ports(&second), [1002, 1003]);
+        assert!(Arc::ptr_eq(&first[1], &second[0]), "the same connection and breaker");
+
+        tokio::time::advance(Duration::from_secs(31)).await;
+        endpoints.get().await.expect("resolved");
+        settle().await;
+        assert_eq!(LOOK_UPS.load(Ordering::SeqCst), 3);
+        assert_eq!(ports(&endpoints.get().await.expect("kept")), [1002, 1003]);
+    }
 }

@@ -113,3 +113,52 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{status::reason, transport::Transport};
+
+    async fn answered<E: Into<tower::BoxError> + Clone + Send + Sync + 'static>(
+        error: E,
+    ) -> Status {
+        let failing = tower::service_fn(move |_: Request<Body>| {
+            let error = TransportError::new(error.clone());
+            async move { Err::<Response<Body>, _>(error) }
+        });
+        let service = NormaliseErrors::new(Transport::new(failing), "storage:8084");
+        let request = Request::new(Body::empty());
+        let response = service.oneshot(request).await.expect("errors are answers");
+        Status::from_header_map(response.headers()).expect("a status")
+    }
+
+    #[derive(Debug, Clone, thiserror::Error)]
+    #[error("{0}")]
+    struct Broken(&'static str);
+
+    #[tokio::test]
+    async fn tonics_own_time_out_is_deadline_exceeded() {
+        let failing = tower::service_fn(|_: Request<Body>| async {
+            Err::<Response<Body>, _>(TransportError::new(TimeoutExpired(())))
+        });
+        let service = NormaliseErrors::new(Transport::new(failing), "storage:8084");
+        let response = service.oneshot(Request::new(Body::empty())).await.expect("an answer");
+        assert_eq!(body::status_code(response.headers()), Some(Code::DeadlineExceeded));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_knows_is_unavailable_and_names_the_peer() {
+        let status = answered(Broken("reset")).await;
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(status.message(), "the connection to storage:8084 was lost: reset");
+        assert_eq!(reason(&status).as_deref(), Some("CONNECTION_LOST"));
+    }
+
+    #[tokio::test]
+    async fn a_status_in_an_error_is_kept() {
+        let status = answered(Status::internal("own words")).await;
+        assert_eq!((status.code(), status.message()), (Code::Internal, "own words"));
+    }
+}

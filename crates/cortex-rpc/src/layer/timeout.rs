@@ -179,9 +179,12 @@ pub(crate) fn write_timeout(headers: &mut HeaderMap, timeout: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
     use proptest::prelude::*;
+    use tower::ServiceExt;
 
     use super::*;
+    use crate::transport::Transport;
 
     fn read(text: &str) -> Option<Duration> {
         let mut headers = HeaderMap::new();
@@ -203,6 +206,37 @@ mod tests {
     fn what_is_malformed_is_no_deadline() {
         for bad in ["", "m", "50", "-1m", "123456789m", "1.5S", "5 S", "5s"] {
             assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    /// A peer that, as tonic does, says CANCELLED when the time that it was given is over.
+    fn cancels_at_the_deadline(in_trailers: bool) -> Transport {
+        Transport::new(tower::service_fn(move |request: Request<Body>| async move {
+            let time = read_timeout(request.headers()).expect("a deadline");
+            let cancelled = Status::cancelled("Timeout expired");
+            if in_trailers {
+                let end = async move {
+                    tokio::time::sleep(time).await;
+                    Some(Ok(body::trailers(&cancelled)))
+                };
+                let frames = http_body_util::Empty::new().with_trailers(end);
+                return Ok::<_, TransportError>(Response::new(Body::new(frames)));
+            }
+            tokio::time::sleep(time).await;
+            Ok(body::respond(cancelled))
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cancelled_at_the_deadline_is_deadline_exceeded() {
+        for in_trailers in [false, true] {
+            let service = EnforceTimeout::new(cancels_at_the_deadline(in_trailers));
+            let request = Request::post("/a.B/C").header(TIMEOUT, "50m").body(Body::empty());
+            let response = service.oneshot(request.expect("a request")).await.expect("an answer");
+            let head = response.headers().clone();
+            let body = response.into_body().collect().await.expect("a body");
+            let end = body.trailers().cloned().unwrap_or(head);
+            assert_eq!(body::status_code(&end), Some(Code::DeadlineExceeded), "{in_trailers}");
         }
     }
 

@@ -30,6 +30,7 @@ use crate::{
         http::{HttpParts, http_service},
         mux::Mux,
         reflection::Reflection,
+        uploads::Uploads,
     },
     transport::{Transport, TransportError},
 };
@@ -193,7 +194,7 @@ impl ServerBuilder {
             openapi: this.openapi,
             readiness,
             metrics: metrics.clone(),
-            guard: Guard::new(&this.config),
+            guard: Guard::new(&this.config, Uploads::of(&this.pools)),
             authenticator: this.authenticator,
             max_body: this.config.max_http_body,
         });

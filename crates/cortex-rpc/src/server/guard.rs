@@ -6,7 +6,10 @@ use std::{collections::HashSet, net::IpAddr};
 use ::http::{HeaderMap, Method, Request, StatusCode, Uri, header, uri::Authority};
 use cortex_core::Fault;
 
-use crate::{context::Peer, server::ServerConfig};
+use crate::{
+    context::Peer,
+    server::{ServerConfig, uploads::Uploads},
+};
 
 /// Which hosts and origins fit.
 #[derive(Debug, Clone)]
@@ -14,6 +17,7 @@ pub(crate) struct Guard {
     hosts: HashSet<String>,
     any_host: bool,
     origins: HashSet<String>,
+    uploads: Uploads,
 }
 
 /// Why a call is refused.
@@ -29,12 +33,14 @@ const SENT_WITHOUT_ASKING: [&str; 3] =
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"];
 
 impl Guard {
-    pub(crate) fn new(config: &ServerConfig) -> Self {
+    /// Bodies sent to `uploads` may be of any media type.
+    pub(crate) fn new(config: &ServerConfig, uploads: Uploads) -> Self {
         let lower = |text: &String| text.trim_end_matches('/').to_ascii_lowercase();
         Self {
             hosts: config.allowed_hosts.iter().map(lower).collect(),
             any_host: config.allowed_hosts.iter().any(|host| host == "*"),
             origins: config.allowed_origins.iter().map(lower).collect(),
+            uploads,
         }
     }
 
@@ -53,6 +59,9 @@ impl Guard {
             return Ok(());
         }
         self.check_origin(request.headers(), &host)?;
+        if self.uploads.contains(request.uri().path()) {
+            return Ok(());
+        }
         let empty = request.body().is_end_stream();
         check_media_type(request.headers(), empty)
     }
@@ -145,11 +154,12 @@ mod tests {
     use super::*;
 
     fn guard() -> Guard {
-        Guard::new(&ServerConfig {
+        let config = ServerConfig {
             allowed_hosts: vec!["cortex.example.com".into()],
             allowed_origins: vec!["https://ui.example.com".into()],
             ..ServerConfig::default()
-        })
+        };
+        Guard::new(&config, Uploads::of(&[cortex_proto::descriptor_pool().clone()]))
     }
 
     fn post(headers: &[(&str, &str)]) -> Request<Full<bytes::Bytes>> {
@@ -233,6 +243,17 @@ mod tests {
         }
         assert_eq!(code(&[LOCAL]), Err((415, "CONTENT_TYPE")));
         assert_eq!(code(&[LOCAL, ("content-type", "application/octet-stream")]), Ok(()));
+    }
+
+    #[test]
+    fn an_upload_may_be_of_any_type_but_not_from_another_page() {
+        let upload = |origin: &str| {
+            let mut request = post(&[LOCAL, ("content-type", "text/plain"), ("origin", origin)]);
+            *request.uri_mut() = Uri::from_static("/storage/artifacts:upload");
+            guard().check(&request).map_err(|refusal| refusal.fault.reason)
+        };
+        assert_eq!(upload("http://localhost:8080"), Ok(()));
+        assert_eq!(upload("https://evil.com"), Err("ORIGIN_NOT_ALLOWED"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod io;
 mod mux;
 mod reflection;
 mod signals;
+mod uploads;
 
 use std::{net::SocketAddr, sync::Arc};
 
