@@ -103,7 +103,7 @@ impl Catalog {
             let lane = self.lane(provider)?;
             let own = model
                 .split_once('/')
-                .filter(|(first, _)| canonical(first) == lane.name)
+                .filter(|(first, _)| canonical(first).eq_ignore_ascii_case(&lane.name))
                 .map_or(model, |(_, rest)| rest);
             return at(lane, own).await;
         }

@@ -109,7 +109,7 @@ impl Default for RetryConfig {
 pub struct LimitConfig {
     /// Bytes of one event of a provider's stream. Default: 1 MiB, at most 16 MiB.
     pub frame_bytes: ByteSize,
-    /// Bytes of an answer that a provider does not stream. Default: 16 MiB, at most 64 MiB.
+    /// Bytes of a response that is not streamed. Default: 4 MiB, at most 64 MiB.
     pub body_bytes: ByteSize,
     /// Bytes of a request to the OpenAI-compatible API. Default: 8 MiB, at most 64 MiB.
     pub request_bytes: ByteSize,
@@ -121,7 +121,7 @@ impl Default for LimitConfig {
     fn default() -> Self {
         Self {
             frame_bytes: ByteSize::mib(1),
-            body_bytes: ByteSize::mib(16),
+            body_bytes: ByteSize::mib(4),
             request_bytes: ByteSize::mib(8),
             idle_connections: 32,
         }
@@ -169,11 +169,8 @@ impl LlmConfig {
 
 impl Validate for KeyedConfig {
     fn validate(&self, problems: &mut Problems, path: &KeyPath) {
-        if let Some(url) = &self.base_url {
+        if let Some(url) = self.address() {
             check_url(problems, path.key("base_url"), url);
-        }
-        if self.enabled == Some(true) && !self.is_configured() {
-            problems.add(path.key("enabled"), "is on without a key; set api_key");
         }
     }
 }

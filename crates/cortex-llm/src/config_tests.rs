@@ -21,7 +21,7 @@ fn the_default_has_no_problem_and_no_key() {
 #[test]
 fn all_problems_are_reported_at_once() {
     let config = read(
-        r#"{"openai":{"base_url":"nonsense"},"groq":{"enabled":true},"ollama":{"host":"http://"},
+        r#"{"openai":{"base_url":"nonsense"},"ollama":{"host":"http://"},
             "endpoints":[{"name":"OpenAI","base_url":"ftp://x"},{"name":"a b","base_url":"http://x"},
                          {"name":"v","base_url":"http://x"},{"name":"v","base_url":"http://x"}],
             "timeouts":{"idle":"0s"},"limits":{"frame_bytes":"1"},"rehearsal":{"token_delay":"1m"}}"#,
@@ -29,7 +29,6 @@ fn all_problems_are_reported_at_once() {
     let problems = problems(&config);
     for path in [
         "openai.base_url",
-        "groq.enabled",
         "ollama.host",
         "endpoints[0].base_url",
         "endpoints[0].name",
@@ -60,7 +59,10 @@ fn what_is_written_is_read_again() {
 }
 
 #[test]
-fn an_empty_key_is_no_key() {
+fn what_is_empty_is_absent() {
+    let empty = read(r#"{"openai":{"base_url":"","default_model":""},"ollama":{"host":""}}"#);
+    assert_eq!(problems(&empty), "");
+    assert!(!empty.openai.is_on());
     assert!(!read(r#"{"groq":{"api_key":"  "}}"#).groq.is_on());
     assert!(!read(r#"{"groq":{"api_key":"k","enabled":false}}"#).groq.is_on());
 }

@@ -102,7 +102,9 @@ impl Lane {
             failure,
         };
         let live = self.live_models().await.map_err(failed)?;
-        live.first().map(|info| info.id.clone()).ok_or_else(|| LlmError::ModelNotFound {
+        // A model that only makes vectors cannot answer.
+        let talks = |info: &&ModelInfo| !info.id.contains("embed");
+        live.iter().find(talks).map(|info| info.id.clone()).ok_or_else(|| LlmError::ModelNotFound {
             model: format!("{}/auto", self.name),
             hint: format!("{} lists no models; install one there or name one", self.name),
         })

@@ -12,6 +12,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use tokio::time::{Instant, sleep};
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
     catalog::{Catalog, Target},
@@ -36,9 +37,21 @@ pub(crate) type Outputs = BoxStream<'static, Result<Output, LlmError>>;
 impl Router {
     /// Has `request` answered. Dropping the stream cancels everything at once.
     pub(crate) fn complete(self: &Arc<Self>, request: Request) -> Outputs {
-        let completion = Box::new(Completion::new(self.clone(), request));
-        stream::unfold(completion, |mut completion| async move {
-            completion.next().await.map(|output| (output, completion))
+        // The names are OpenTelemetry's semantic conventions for generative AI.
+        let span = tracing::info_span!(
+            "chat",
+            gen_ai.operation.name = "chat",
+            gen_ai.request.model = request.model,
+            gen_ai.conversation.id = request.session_id,
+            gen_ai.provider.name = Empty,
+            gen_ai.response.model = Empty,
+            gen_ai.usage.input_tokens = Empty,
+            gen_ai.usage.output_tokens = Empty,
+        );
+        let completion = Box::new(Completion::new(self.clone(), request, span.clone()));
+        stream::unfold((completion, span), |(mut completion, span)| async move {
+            let output = completion.next().instrument(span.clone()).await?;
+            Some((output, (completion, span)))
         })
         .boxed()
     }
@@ -94,10 +107,11 @@ struct Completion {
     begun: Instant,
     deadline: Instant,
     done: bool,
+    span: Span,
 }
 
 impl Completion {
-    fn new(router: Arc<Router>, request: Request) -> Self {
+    fn new(router: Arc<Router>, request: Request, span: Span) -> Self {
         let names = [request.model.clone()].into_iter().chain(request.fallback_models.clone());
         let begun = Instant::now();
         Self {
@@ -111,6 +125,7 @@ impl Completion {
             begun,
             deadline: begun + router.timeouts.total.get(),
             done: false,
+            span,
             request: Arc::new(request),
             router,
         }
@@ -242,14 +257,11 @@ impl Completion {
     fn finish(&mut self) {
         self.done = true;
         let Some(attempt) = self.current.take() else { return };
-        // The names are OpenTelemetry's semantic conventions for generative AI.
+        self.span.record("gen_ai.provider.name", &attempt.target.lane.name);
+        self.span.record("gen_ai.response.model", &attempt.model);
+        self.span.record("gen_ai.usage.input_tokens", self.usage.prompt_tokens);
+        self.span.record("gen_ai.usage.output_tokens", self.usage.completion_tokens);
         tracing::info!(
-            gen_ai.provider.name = attempt.target.lane.name,
-            gen_ai.request.model = attempt.target.model,
-            gen_ai.response.model = attempt.model,
-            gen_ai.usage.input_tokens = self.usage.prompt_tokens,
-            gen_ai.usage.output_tokens = self.usage.completion_tokens,
-            gen_ai.conversation.id = self.request.session_id,
             attempts = self.attempts,
             elapsed_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "completion finished"

@@ -28,7 +28,12 @@ pub struct KeyedConfig {
 impl KeyedConfig {
     /// Whether there is enough to use it: a key, or an address that may need none.
     pub fn is_configured(&self) -> bool {
-        present(self.api_key.as_ref()).is_some() || self.base_url.is_some()
+        present(self.api_key.as_ref()).is_some() || self.address().is_some()
+    }
+
+    /// Where its API is, if that is said.
+    pub(crate) fn address(&self) -> Option<&str> {
+        filled(self.base_url.as_ref())
     }
 
     /// Whether it is used.
@@ -109,12 +114,12 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub(crate) fn openai(config: &LlmConfig) -> Result<Self, String> {
-        let base_url = parse(config.openai.base_url.as_deref().unwrap_or(OPENAI_URL))?;
+        let base_url = parse(config.openai.address().unwrap_or(OPENAI_URL))?;
         Ok(Self::keyed("openai", base_url, &config.openai, OPENAI_MODEL, config))
     }
 
     pub(crate) fn groq(config: &LlmConfig) -> Result<Self, String> {
-        let base_url = parse(config.groq.base_url.as_deref().unwrap_or(GROQ_URL))?;
+        let base_url = parse(config.groq.address().unwrap_or(GROQ_URL))?;
         Ok(Self::keyed("groq", base_url, &config.groq, GROQ_MODEL, config))
     }
 
@@ -132,7 +137,7 @@ impl Endpoint {
             api_key: present(keyed.api_key.as_ref()).cloned(),
             models: keyed.models.clone(),
             default_model: Some(
-                keyed.default_model.clone().unwrap_or_else(|| default_model.to_owned()),
+                filled(keyed.default_model.as_ref()).unwrap_or(default_model).to_owned(),
             ),
             max_tokens_field: MaxTokensField::ByModel,
             sends_top_k: false,
@@ -147,7 +152,7 @@ impl Endpoint {
             base_url: ollama_base_url(&config.ollama.host)?,
             api_key: None,
             models: Vec::new(),
-            default_model: config.ollama.default_model.clone(),
+            default_model: filled(config.ollama.default_model.as_ref()).map(str::to_owned),
             max_tokens_field: MaxTokensField::MaxTokens,
             sends_top_k: true,
             first_token: config.timeouts.first_token_ollama.get(),
@@ -173,7 +178,12 @@ fn parse(url: &str) -> Result<Url, String> {
     Url::parse(url).map_err(|error| format!("'{url}' is not a URL: {error}"))
 }
 
-/// A key, or none for an empty text: an empty environment variable is an absent one.
+/// A text, or none for an empty one: an empty environment variable is an absent one.
+fn filled(text: Option<&String>) -> Option<&str> {
+    text.map(|text| text.trim()).filter(|text| !text.is_empty())
+}
+
+/// A key, or none for an empty one.
 fn present(key: Option<&SecretString>) -> Option<&SecretString> {
     key.filter(|key| !key.expose().trim().is_empty())
 }

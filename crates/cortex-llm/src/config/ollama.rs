@@ -6,12 +6,12 @@ use url::Url;
 const OLLAMA_PORT: u16 = 11434;
 
 /// The base URL of Ollama's OpenAI-compatible API, from what OLLAMA_HOST may hold: a host, a host
-/// with a port, or a URL. An address to bind to every interface stands for this machine.
+/// with a port, or a URL. Empty is this machine; an address to bind to every interface stands for this machine.
 ///
 /// # Errors
 /// What is wrong, for a person.
 pub fn ollama_base_url(host: &str) -> Result<Url, String> {
-    let host = host.trim();
+    let host = if host.trim().is_empty() { "127.0.0.1" } else { host.trim() };
     let explicit = host.starts_with("http://") || host.starts_with("https://");
     let text = if explicit { host.to_owned() } else { format!("http://{host}") };
     let mut url = Url::parse(&text).map_err(|error| format!("'{host}' is no host: {error}"))?;
@@ -36,6 +36,7 @@ mod tests {
     fn ollama_hosts_are_read_as_ollama_reads_them() {
         for (host, url) in [
             ("127.0.0.1:11434", "http://127.0.0.1:11434/v1"),
+            ("", "http://127.0.0.1:11434/v1"),
             ("ollama", "http://ollama:11434/v1"),
             ("0.0.0.0:9000", "http://127.0.0.1:9000/v1"),
             ("http://ollama:11434/", "http://ollama:11434/v1"),

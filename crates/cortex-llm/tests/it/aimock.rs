@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use crate::support::{aimock::Aimock, ask, calculator, complete, providers, with_openai};
+use crate::support::{MODEL, aimock::Aimock, ask, calculator, complete, providers, with_openai};
 use cortex_proto::cortex::llm::v1::{
     FinishReason, ListModelsRequest, Message, Role, ToolCall, complete_response::Event,
 };
 use tonic::Code;
-
-const MODEL: &str = "openai/gpt-4o";
 
 #[tokio::test]
 async fn text_streams() {

@@ -15,6 +15,9 @@ use crate::{
 /// Chunks that are not JSON and may be skipped in one answer.
 const MALFORMED: u32 = 1;
 
+/// Bytes of one piece of text at most. A message of the mesh has 4 MiB.
+const LONGEST_DELTA: usize = 256 * 1024;
+
 /// Reads one answer.
 #[derive(Debug)]
 pub(super) struct Decoder {
@@ -127,10 +130,8 @@ impl Decoder {
             (delta.content.0, Event::Content),
             (delta.refusal.0, Event::Content),
         ] {
-            if !text.is_empty() {
-                self.chars += text.chars().count();
-                events.push_back(event(text));
-            }
+            self.chars += text.chars().count();
+            events.extend(split(text).map(event));
         }
         for part in delta.tool_calls.unwrap_or_default() {
             let arguments = part.function.as_ref().and_then(|function| function.arguments);
@@ -184,6 +185,17 @@ impl Decoder {
         events.push_back(Event::Finished(reason));
         Ok(())
     }
+}
+
+/// The text in pieces that fit a message of the mesh; nothing for an empty one.
+fn split(mut text: String) -> impl Iterator<Item = String> {
+    std::iter::from_fn(move || {
+        if text.is_empty() {
+            return None;
+        }
+        let rest = text.split_off(text.floor_char_boundary(LONGEST_DELTA));
+        Some(std::mem::replace(&mut text, rest))
+    })
 }
 
 #[cfg(test)]

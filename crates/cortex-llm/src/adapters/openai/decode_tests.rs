@@ -281,6 +281,21 @@ fn reasoning_and_odd_contents_are_read() {
 }
 
 #[test]
+fn a_text_that_no_message_can_hold_is_split() {
+    let text = "é".repeat(300_000);
+    let events = read(&[&content(&text), &finish("stop")]).expect("a whole answer");
+    let pieces: Vec<&String> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Content(piece) => Some(piece),
+            _ => None,
+        })
+        .collect();
+    assert!(pieces.len() == 3 && pieces.iter().all(|piece| piece.len() <= LONGEST_DELTA));
+    assert_eq!(pieces.into_iter().cloned().collect::<String>(), text);
+}
+
+#[test]
 fn usage_is_estimated_when_the_provider_gives_none() {
     let events = read(&[&content("12345678"), &finish("stop")]).expect("a whole answer");
     let Event::Usage(usage) = events[2] else { panic!("{events:?}") };

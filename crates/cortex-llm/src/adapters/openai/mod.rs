@@ -141,10 +141,12 @@ impl Inner {
         if response.status() != StatusCode::OK {
             return Err(self.refusal(response).await);
         }
-        let is_json = response
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+        let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let is = |expected: &[u8]| kind.is_some_and(|kind| kind.starts_with(expected));
+        if is(b"text/html") {
+            return Err(protocol("a web page came in place of an answer; is the base URL right?"));
+        }
+        let is_json = is(b"application/json");
         let decoder = decode::Decoder::new(call.request.clone());
         let body = response.into_body();
         if is_json {

@@ -14,6 +14,8 @@ use cortex_proto::cortex::llm::v1::{
 use cortex_rpc::{Server, Transport};
 use tonic::Status;
 
+use self::upstream::Upstream;
+
 /// How long a test waits for anything before it is a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -37,6 +39,27 @@ pub(crate) fn with_openai(base_url: &str) -> LlmConfig {
     config.openai.api_key = Some(cortex_config::SecretString::new("sk-test-secret"));
     config.retry.backoff = cortex_config::Duration::from_millis(10);
     config
+}
+
+/// A model of `openai`.
+pub(crate) const MODEL: &str = "openai/gpt-4o";
+
+pub(crate) fn millis(millis: u64) -> cortex_config::Duration {
+    cortex_config::Duration::from_millis(millis)
+}
+
+/// `openai` at the first, and `spare` at the second upstream.
+pub(crate) fn with_spare(primary: &Upstream, spare: &Upstream) -> LlmConfig {
+    let mut config = with_openai(&primary.base_url());
+    config.endpoints.push(endpoint("spare", &spare.base_url()));
+    config
+}
+
+/// A question to `openai`, else to `spare`.
+pub(crate) fn ask_with_spare() -> CompleteRequest {
+    let mut request = ask(MODEL, "hi");
+    request.fallback_models = vec!["spare/backup".to_owned()];
+    request
 }
 
 /// Another endpoint.
