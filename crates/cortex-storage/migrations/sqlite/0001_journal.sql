@@ -1,0 +1,208 @@
+-- The journal, its projections, and records.
+--
+-- Sessions are numbered, and what is long and belongs to one session is clustered by it: the key of
+-- an entry or a message is the session's number * 2^32 + its sequence or position. Rows under such keys
+-- are cleared away in steps after their session is gone, so they carry no foreign key.
+-- Times are microseconds since 1970.
+
+CREATE TABLE tenants (
+    tenant             INTEGER PRIMARY KEY,
+    name               TEXT    NOT NULL UNIQUE,
+    -- Revisions of records: the last one, and the last one whose deletions are forgotten.
+    record_revision    INTEGER NOT NULL DEFAULT 0,
+    compacted_revision INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- Types of entries and type URLs of payloads, stored once.
+CREATE TABLE names (
+    name_no INTEGER PRIMARY KEY,
+    name    TEXT    NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE sessions (
+    session         INTEGER PRIMARY KEY,
+    tenant          INTEGER NOT NULL REFERENCES tenants (tenant),
+    session_id      TEXT    NOT NULL,
+    agent_name      TEXT    NOT NULL,
+    user_id         TEXT    NOT NULL,
+    status          INTEGER NOT NULL,
+    metadata        TEXT    NOT NULL,
+    manifest_digest TEXT    NOT NULL,
+    created_at      INTEGER NOT NULL,
+    UNIQUE (tenant, session_id)
+) STRICT;
+CREATE INDEX sessions_newest ON sessions (tenant, session);
+CREATE INDEX sessions_agent ON sessions (tenant, agent_name, session);
+CREATE INDEX sessions_user ON sessions (tenant, user_id, session);
+CREATE INDEX sessions_status ON sessions (tenant, status, session);
+
+-- Where each session's protocol stands. Small, since every append writes it.
+CREATE TABLE heads (
+    session       INTEGER PRIMARY KEY REFERENCES sessions (session) ON DELETE CASCADE,
+    tenant        INTEGER NOT NULL,
+    head          INTEGER NOT NULL,
+    last_command  INTEGER NOT NULL,
+    consumed      INTEGER NOT NULL,
+    -- JSON: [[sequence, kind], …] of commands after `consumed`.
+    pending       TEXT    NOT NULL,
+    epoch         INTEGER NOT NULL,
+    holder_id     TEXT,
+    turn_id       TEXT,
+    turn_sequence INTEGER NOT NULL,
+    waiting       INTEGER NOT NULL,
+    wake_at       INTEGER,
+    -- JSON: [sequence, …] of messages that wait for the open turn to end.
+    queue         TEXT    NOT NULL,
+    open_calls    INTEGER NOT NULL,
+    message_count INTEGER NOT NULL,
+    last_position INTEGER NOT NULL,
+    history_floor INTEGER NOT NULL,
+    -- Since or from when somebody should take the session, if nobody holds it.
+    ready_at      INTEGER,
+    updated_at    INTEGER NOT NULL
+) STRICT;
+CREATE INDEX heads_ready ON heads (ready_at, session) WHERE ready_at IS NOT NULL;
+CREATE INDEX heads_holder ON heads (holder_id) WHERE holder_id IS NOT NULL;
+
+CREATE TABLE entries (
+    -- session * 2^32 + sequence.
+    entry        INTEGER PRIMARY KEY,
+    tenant       INTEGER NOT NULL,
+    -- 0: an event; else the kind of a command.
+    kind         INTEGER NOT NULL,
+    type         INTEGER NOT NULL,
+    payload_type INTEGER NOT NULL,
+    payload      BLOB    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    epoch        INTEGER NOT NULL
+) STRICT;
+
+-- What requests answered, by half of a hash of method and request id.
+CREATE TABLE requests (
+    session     INTEGER NOT NULL,
+    request     BLOB    NOT NULL,
+    tenant      INTEGER NOT NULL,
+    fingerprint BLOB    NOT NULL,
+    first       INTEGER NOT NULL,
+    last        INTEGER NOT NULL,
+    at          INTEGER NOT NULL,
+    note        TEXT,
+    PRIMARY KEY (session, request)
+) STRICT, WITHOUT ROWID;
+
+-- Requests that created a session.
+CREATE TABLE creations (
+    tenant      INTEGER NOT NULL,
+    request     BLOB    NOT NULL,
+    fingerprint BLOB    NOT NULL,
+    session     INTEGER NOT NULL REFERENCES sessions (session) ON DELETE CASCADE,
+    PRIMARY KEY (tenant, request)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX creations_session ON creations (session);
+
+-- A holder may hold sessions of any tenant; its own is who registered it.
+CREATE TABLE holders (
+    holder_id  TEXT    NOT NULL PRIMARY KEY,
+    tenant     INTEGER NOT NULL,
+    instance   TEXT    NOT NULL,
+    duration   INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    voided     INTEGER NOT NULL,
+    -- The incarnation that this one voided.
+    voids      TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE executions (
+    execution         INTEGER PRIMARY KEY,
+    tenant            INTEGER NOT NULL,
+    execution_id      TEXT    NOT NULL,
+    session           INTEGER NOT NULL,
+    turn_id           TEXT    NOT NULL,
+    call_id           TEXT    NOT NULL,
+    kind              INTEGER NOT NULL,
+    name              TEXT    NOT NULL,
+    state             INTEGER NOT NULL,
+    claimant_id       TEXT,
+    claimant_instance TEXT    NOT NULL,
+    outcome_kind      INTEGER,
+    settled           INTEGER NOT NULL,
+    created_at        INTEGER NOT NULL,
+    updated_at        INTEGER NOT NULL,
+    UNIQUE (tenant, execution_id)
+) STRICT;
+CREATE INDEX executions_session ON executions (session, execution);
+CREATE INDEX executions_call ON executions (session, call_id);
+CREATE INDEX executions_open ON executions (session) WHERE settled = 0;
+CREATE INDEX executions_claimant ON executions (tenant, claimant_instance, execution)
+    WHERE claimant_id IS NOT NULL;
+
+-- Outcomes of executions, beside the ledger so that its rows stay small.
+CREATE TABLE outcomes (
+    tenant       INTEGER NOT NULL,
+    execution_id TEXT    NOT NULL,
+    session      INTEGER NOT NULL,
+    result       TEXT    NOT NULL,
+    error        TEXT    NOT NULL,
+    details_type TEXT,
+    details      BLOB,
+    PRIMARY KEY (tenant, execution_id)
+) STRICT;
+CREATE INDEX outcomes_session ON outcomes (session);
+
+CREATE TABLE messages (
+    -- session * 2^32 + position.
+    message    INTEGER PRIMARY KEY,
+    tenant     INTEGER NOT NULL,
+    session    INTEGER NOT NULL,
+    message_id TEXT    NOT NULL,
+    role       INTEGER NOT NULL,
+    content    TEXT    NOT NULL,
+    metadata   TEXT    NOT NULL,
+    -- JSON, or empty.
+    tool_calls TEXT    NOT NULL,
+    call_id    TEXT,
+    turn_id    TEXT,
+    created_at INTEGER NOT NULL,
+    UNIQUE (session, message_id)
+) STRICT;
+
+CREATE TABLE states (
+    session    INTEGER PRIMARY KEY REFERENCES sessions (session) ON DELETE CASCADE,
+    tenant     INTEGER NOT NULL,
+    data       TEXT    NOT NULL,
+    version    INTEGER NOT NULL,
+    updated_at INTEGER
+) STRICT;
+
+CREATE TABLE records (
+    record     INTEGER PRIMARY KEY,
+    tenant     INTEGER NOT NULL,
+    key        TEXT    NOT NULL,
+    value      BLOB    NOT NULL,
+    revision   INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    UNIQUE (tenant, key)
+) STRICT;
+CREATE UNIQUE INDEX records_revision ON records (tenant, revision);
+CREATE INDEX records_expiry ON records (expires_at) WHERE expires_at IS NOT NULL;
+
+-- Deletions of records, for watchers that come back.
+CREATE TABLE tombstones (
+    tenant     INTEGER NOT NULL,
+    revision   INTEGER NOT NULL,
+    key        TEXT    NOT NULL,
+    deleted_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, revision)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tombstones_age ON tombstones (deleted_at);
+
+-- What is to be cleared away in steps: rows of a session that is gone, or messages of one that is
+-- not, up to a position.
+CREATE TABLE purges (
+    purge    INTEGER PRIMARY KEY,
+    session  INTEGER NOT NULL,
+    -- Messages up to this position; absent: everything.
+    messages INTEGER
+) STRICT;

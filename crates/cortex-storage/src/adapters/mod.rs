@@ -1,0 +1,3 @@
+//! Databases behind the ports.
+
+pub mod sqlite;

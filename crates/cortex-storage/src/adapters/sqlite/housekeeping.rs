@@ -1,0 +1,96 @@
+//! What goes away by itself: expired records, the rows of deleted sessions, old tombstones.
+
+use std::{sync::Weak, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    cache::Cache,
+    needs::Needs,
+    ops::{Operation, RemoveExpired},
+    store::SqliteStore,
+    work::Work,
+};
+use crate::{config::StorageConfig, error::Result, time::Stamp};
+
+/// Rows that one step clears away, so that no other write waits long for it.
+const STEP_ROWS: i64 = 2_000;
+
+/// Works every `housekeeping_interval` until the store is gone.
+pub(super) async fn run(store: Weak<SqliteStore>, config: StorageConfig, stop: CancellationToken) {
+    let interval = config.housekeeping_interval.get();
+    let retention = config.tombstone_retention.get();
+    while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
+        let Some(store) = store.upgrade() else { return };
+        if let Err(error) = store.keep_house(retention).await {
+            tracing::warn!(%error, "housekeeping failed, and is tried again");
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Clears away what is over, in steps between other writes.
+    async fn keep_house(&self, retention: Duration) -> Result<()> {
+        let keys = self.reader.expired_records(self.now()).await?;
+        if !keys.is_empty() {
+            self.write(RemoveExpired { keys }).await?;
+        }
+        let before = self.now().before(retention);
+        if self.reader.has_tombstones(before).await? {
+            self.write(ForgetTombstones { before }).await?;
+        }
+        while let Some(purge) = self.reader.next_purge().await? {
+            self.write(PurgeStep { purge }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// One entry of the list of what is to be cleared away.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PurgeRow {
+    pub(super) purge: i64,
+    pub(super) session: i64,
+    /// Messages up to this position; absent: everything.
+    pub(super) messages: Option<i64>,
+}
+
+/// Clears away some rows, and takes the entry off the list when nothing is left.
+struct PurgeStep {
+    purge: PurgeRow,
+}
+
+impl Operation for PurgeStep {
+    type Answer = ();
+
+    fn needs(&self, _: &Cache, _: &mut Needs) {}
+
+    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+        work.writes.purge_steps.push((self.purge, STEP_ROWS));
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        0
+    }
+}
+
+/// Forgets deletions of records from before a time.
+struct ForgetTombstones {
+    before: Stamp,
+}
+
+impl Operation for ForgetTombstones {
+    type Answer = ();
+
+    fn needs(&self, _: &Cache, _: &mut Needs) {}
+
+    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+        work.writes.forget_tombstones = Some(self.before);
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        0
+    }
+}

@@ -1,0 +1,80 @@
+//! What the operations of a batch need to know, gathered before anything is read.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use cortex_core::{CallId, ExecutionId, HolderId, MessageId, SessionId};
+
+use super::cache::{Cache, SessionKey, TenantNo};
+use crate::{
+    journal::{Append, RequestKey},
+    record::RecordKey,
+    tenant::Tenant,
+};
+
+/// What is needed about one session, beside its head.
+#[derive(Debug, Default)]
+pub(super) struct SessionNeeds {
+    pub(super) requests: Vec<RequestKey>,
+    pub(super) calls: Vec<CallId>,
+    pub(super) messages: Vec<MessageId>,
+    pub(super) state: bool,
+    pub(super) description: bool,
+}
+
+/// What the operations of a batch need to know.
+#[derive(Debug, Default)]
+pub(super) struct Needs {
+    pub(super) sessions: HashMap<SessionKey, SessionNeeds>,
+    pub(super) executions: HashSet<(TenantNo, ExecutionId)>,
+    pub(super) held: HashSet<HolderId>,
+    pub(super) names: HashSet<Arc<str>>,
+    pub(super) creations: HashSet<(TenantNo, RequestKey)>,
+    pub(super) records: HashSet<(TenantNo, RecordKey)>,
+}
+
+impl Needs {
+    /// The head of a session, and what the caller adds. A tenant without rows has no sessions.
+    pub(super) fn session(
+        &mut self,
+        cache: &Cache,
+        tenant: &Tenant,
+        id: &SessionId,
+    ) -> Option<(TenantNo, &mut SessionNeeds)> {
+        let tenant = cache.tenant(tenant)?;
+        let needs = self.sessions.entry((tenant, id.as_str().to_owned())).or_default();
+        Some((tenant, needs))
+    }
+
+    /// The number of a type or type URL.
+    pub(super) fn name(&mut self, name: &Arc<str>) {
+        if !self.names.contains(name) {
+            self.names.insert(Arc::clone(name));
+        }
+    }
+
+    /// What an append needs.
+    pub(super) fn append(&mut self, cache: &Cache, tenant: &Tenant, op: &Append) {
+        let effects = &op.effects;
+        let Some((tenant, session)) = self.session(cache, tenant, &op.session_id) else { return };
+        session.requests.push(op.request_id.key(crate::journal::Method::Append));
+        session.state |= effects.state.is_some();
+        session.calls.extend(effects.intents.iter().map(|intent| intent.call_id.clone()));
+        session.messages.extend(effects.messages.iter().map(|new| new.message_id.clone()));
+        session
+            .messages
+            .extend(effects.message_updates.iter().map(|update| update.message_id.clone()));
+        session.messages.extend(effects.deleted_messages.iter().cloned());
+        let settled = effects.settlements.iter().map(|settlement| &settlement.execution_id);
+        let intended = effects.intents.iter().map(|intent| &intent.execution_id);
+        let replaced = effects.intents.iter().filter_map(|intent| intent.replaces.as_ref());
+        let rows = settled.chain(intended).chain(replaced);
+        self.executions.extend(rows.map(|id| (tenant, id.clone())));
+        for event in &op.events {
+            self.name(&event.name);
+            self.name(&event.payload.type_url);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! One batch in the making: what was read for it, and what it will write.
+//!
+//! Operations are decided one after the other on what the ones before them left behind, so that the
+//! batch is as if they had come alone. A refused operation changes nothing.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use cortex_core::{CallId, ExecutionId, HolderId, MessageId, SessionId};
+use indexmap::{IndexMap, IndexSet};
+
+use super::{
+    cache::{Cache, Holders, OwnedHead, SessionKey, TenantNo, TenantRow},
+    housekeeping::PurgeRow,
+};
+use crate::{
+    error::{Result, StorageError},
+    history::Message,
+    journal::{
+        Change, Decision, Entry, Execution, Facts, Fingerprint, HolderFacts, Known, MessageChange,
+        Outcome, RequestKey, SessionHead, SessionNo,
+    },
+    record::RecordKey,
+    session::NewSession,
+    state::State,
+    tenant::Tenant,
+    time::Stamp,
+};
+
+/// What is attached to a session and seldom changes.
+#[derive(Debug, Clone)]
+pub(super) struct Description {
+    pub(super) metadata: String,
+    pub(super) manifest_digest: String,
+}
+
+/// What is known about a record without its value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RecordFact {
+    pub(super) revision: i64,
+    pub(super) created_at: Stamp,
+    pub(super) expires_at: Option<Stamp>,
+}
+
+/// What was read for a batch.
+#[derive(Default)]
+pub(super) struct Read {
+    pub(super) ids: HashMap<SessionKey, SessionNo>,
+    pub(super) heads: HashMap<SessionNo, OwnedHead>,
+    pub(super) names: HashMap<Arc<str>, i64>,
+    pub(super) known: HashMap<(SessionNo, RequestKey), Known>,
+    pub(super) executions: HashMap<(TenantNo, ExecutionId), Execution>,
+    pub(super) calls: HashSet<(SessionNo, CallId)>,
+    pub(super) messages: HashMap<(SessionNo, MessageId), i64>,
+    pub(super) states: HashMap<SessionNo, State>,
+    pub(super) descriptions: HashMap<SessionNo, Description>,
+    pub(super) creations: HashMap<(TenantNo, RequestKey), (Fingerprint, SessionNo)>,
+    pub(super) records: HashMap<(TenantNo, RecordKey), RecordFact>,
+}
+
+/// A session row to insert.
+pub(super) struct SessionRow {
+    pub(super) tenant: TenantNo,
+    pub(super) session: SessionNo,
+    pub(super) session_id: String,
+    pub(super) new: NewSession,
+    pub(super) created_at: Stamp,
+}
+
+/// Something to clear away in steps.
+pub(super) struct Purge {
+    pub(super) session: SessionNo,
+    /// Messages up to this position; absent: everything.
+    pub(super) messages: Option<i64>,
+}
+
+/// A record row to write.
+pub(super) struct RecordRow {
+    pub(super) value: bytes::Bytes,
+    pub(super) fact: RecordFact,
+    pub(super) updated_at: Stamp,
+}
+
+/// What a batch will write.
+#[derive(Default)]
+pub(super) struct Writes {
+    pub(super) tenants: Vec<(TenantNo, Tenant)>,
+    pub(super) revisions: BTreeSet<Tenant>,
+    pub(super) sessions: Vec<SessionRow>,
+    pub(super) heads: IndexSet<SessionNo>,
+    pub(super) statuses: BTreeSet<SessionNo>,
+    pub(super) descriptions: BTreeSet<SessionNo>,
+    pub(super) entries: IndexMap<SessionNo, (TenantNo, Vec<Entry>)>,
+    pub(super) requests: Vec<(TenantNo, SessionNo, RequestKey, Known)>,
+    pub(super) creations: Vec<(TenantNo, RequestKey, Fingerprint, SessionNo)>,
+    pub(super) holders: HashSet<HolderId>,
+    pub(super) executions: IndexSet<(TenantNo, ExecutionId)>,
+    pub(super) outcomes: Vec<(TenantNo, ExecutionId, SessionNo, Outcome)>,
+    pub(super) messages: Vec<(TenantNo, SessionNo, Message)>,
+    pub(super) contents: IndexMap<(SessionNo, MessageId), String>,
+    pub(super) removals: Vec<(SessionNo, MessageId)>,
+    pub(super) states: IndexSet<SessionNo>,
+    pub(super) records: IndexMap<(TenantNo, RecordKey), RecordRow>,
+    pub(super) record_removals: IndexSet<(TenantNo, RecordKey)>,
+    pub(super) tombstones: Vec<(TenantNo, i64, RecordKey)>,
+    pub(super) deletions: Vec<SessionNo>,
+    pub(super) purges: Vec<Purge>,
+    pub(super) purge_steps: Vec<(PurgeRow, i64)>,
+    pub(super) forget_tombstones: Option<Stamp>,
+}
+
+/// One batch in the making.
+pub(super) struct Work<'a> {
+    pub(super) now: Stamp,
+    pub(super) cache: &'a mut Cache,
+    pub(super) read: Read,
+    pub(super) writes: Writes,
+}
+
+impl Work<'_> {
+    /// The session that a request names.
+    pub(super) fn session(&self, tenant: &Tenant, id: &SessionId) -> Result<(TenantNo, SessionNo)> {
+        let found = self.cache.tenant(tenant).and_then(|tenant| {
+            let session = *self.read.ids.get(&(tenant, id.as_str().to_owned()))?;
+            Some((tenant, session))
+        });
+        found.ok_or_else(|| StorageError::SessionNotFound { session_id: id.to_string() })
+    }
+
+    /// The head of a session that was read.
+    pub(super) fn head(&self, session: SessionNo) -> Result<&SessionHead> {
+        let owned = self.read.heads.get(&session);
+        owned.map(|owned| &owned.head).ok_or_else(|| StorageError::internal("a head was not read"))
+    }
+
+    /// What was read about a session.
+    pub(super) fn facts(&self, tenant: TenantNo, session: SessionNo) -> SessionFacts<'_> {
+        SessionFacts { read: &self.read, holders: &self.cache.holders, tenant, session }
+    }
+
+    /// The tenant's number; a new one for a tenant without rows.
+    pub(super) fn ensure_tenant(&mut self, tenant: &Tenant) -> TenantNo {
+        if let Some(no) = self.cache.tenant(tenant) {
+            return no;
+        }
+        let last = self.cache.tenants.values().map(|row| row.no.0).max().unwrap_or(0);
+        let no = TenantNo(last + 1);
+        self.cache.tenants.insert(tenant.clone(), TenantRow { no, revision: 0 });
+        self.writes.tenants.push((no, tenant.clone()));
+        no
+    }
+
+    /// Notes what a decision changes, and hands on what it answers.
+    pub(super) fn accept<A>(&mut self, tenant: TenantNo, decision: Decision<A>) -> A {
+        if let Some(change) = decision.change {
+            self.apply(tenant, change);
+        }
+        decision.answer
+    }
+
+    fn apply(&mut self, tenant: TenantNo, change: Change) {
+        let session = change.head.session;
+        let before = self.read.heads.get(&session).map(|owned| &owned.head);
+        if before.is_some_and(|before| before.status != change.head.status) {
+            self.writes.statuses.insert(session);
+        }
+        if before.is_some_and(|before| before.history_floor != change.head.history_floor) {
+            let messages = Some(change.head.history_floor);
+            self.writes.purges.push(Purge { session, messages });
+        }
+        if before != Some(&change.head) {
+            self.writes.heads.insert(session);
+        }
+        self.read.heads.insert(session, OwnedHead { tenant, head: change.head });
+        if !change.entries.is_empty() {
+            let (_, entries) =
+                self.writes.entries.entry(session).or_insert_with(|| (tenant, Vec::new()));
+            entries.extend(change.entries);
+        }
+        for execution in change.executions {
+            self.put_execution(tenant, execution);
+        }
+        for message in change.messages {
+            self.change_message(tenant, session, message);
+        }
+        if let Some(state) = change.state {
+            self.read.states.insert(session, state);
+            self.writes.states.insert(session);
+        }
+        if let Some((key, known)) = change.request {
+            self.writes.requests.push((tenant, session, key, known.clone()));
+            self.read.known.insert((session, key), known);
+        }
+    }
+
+    fn put_execution(&mut self, tenant: TenantNo, mut execution: Execution) {
+        let id = execution.execution_id.clone();
+        if let Some(outcome) = execution.outcome.take() {
+            self.writes.outcomes.push((tenant, id.clone(), execution.session, outcome));
+        }
+        self.read.calls.insert((execution.session, execution.call_id.clone()));
+        self.read.executions.insert((tenant, id.clone()), execution);
+        self.writes.executions.insert((tenant, id));
+    }
+
+    fn change_message(&mut self, tenant: TenantNo, session: SessionNo, change: MessageChange) {
+        match change {
+            MessageChange::Insert(message) => {
+                let key = (session, message.message_id.clone());
+                self.read.messages.insert(key, message.position);
+                self.writes.messages.push((tenant, session, message));
+            }
+            MessageChange::Content(id, content) => {
+                self.writes.contents.insert((session, id), content);
+            }
+            MessageChange::Delete(id) => {
+                self.read.messages.remove(&(session, id.clone()));
+                self.writes.removals.push((session, id));
+            }
+        }
+    }
+}
+
+/// What was read about one session.
+pub(super) struct SessionFacts<'a> {
+    read: &'a Read,
+    holders: &'a Holders,
+    tenant: TenantNo,
+    session: SessionNo,
+}
+
+impl Facts for SessionFacts<'_> {
+    fn known(&self, key: &RequestKey) -> Option<&Known> {
+        self.read.known.get(&(self.session, *key))
+    }
+
+    fn execution(&self, id: &ExecutionId) -> Option<&Execution> {
+        self.read.executions.get(&(self.tenant, id.clone()))
+    }
+
+    fn has_call(&self, call: &CallId) -> bool {
+        self.read.calls.contains(&(self.session, call.clone()))
+    }
+
+    fn message(&self, id: &MessageId) -> Option<i64> {
+        let floor = self.read.heads.get(&self.session).map_or(0, |owned| owned.head.history_floor);
+        let position = self.read.messages.get(&(self.session, id.clone())).copied();
+        position.filter(|position| *position > floor)
+    }
+
+    fn state(&self) -> State {
+        self.read.states.get(&self.session).cloned().unwrap_or_default()
+    }
+
+    fn holders(&self) -> &dyn HolderFacts {
+        self.holders
+    }
+}

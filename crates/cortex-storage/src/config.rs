@@ -1,0 +1,159 @@
+//! What an operator can set, with its defaults, units and bounds.
+
+use std::path::PathBuf;
+
+use cortex_config::{ByteSize, Duration, KeyPath, Problems, Validate};
+use serde::{Deserialize, Serialize};
+
+/// Configuration of storage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StorageConfig {
+    /// The database file. Absent: `cortex.db` in the data directory.
+    pub path: Option<PathBuf>,
+    /// Connections for reads: 1 to 64.
+    pub readers: u32,
+    /// How long a connection waits for another process's lock.
+    pub busy_timeout: Duration,
+    /// How often expired records and deleted sessions are cleared away.
+    pub housekeeping_interval: Duration,
+    /// How long deletions of records are remembered for watchers that come back.
+    pub tombstone_retention: Duration,
+    /// Bounds of requests.
+    pub limits: Limits,
+    /// Bounds of what waits in memory.
+    pub buffers: Buffers,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            path: None,
+            readers: 4,
+            busy_timeout: Duration::from_secs(5),
+            housekeeping_interval: Duration::from_secs(1),
+            tombstone_retention: Duration::from_secs(24 * 3600),
+            limits: Limits::default(),
+            buffers: Buffers::default(),
+        }
+    }
+}
+
+/// Bounds of requests. A request beyond one is refused with a precise error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// The content of a message, and the payload of a command or event.
+    pub message: ByteSize,
+    /// The state of a session.
+    pub state: ByteSize,
+    /// The metadata of a session or message.
+    pub metadata: ByteSize,
+    /// The recorded result of an execution.
+    pub outcome: ByteSize,
+    /// The value of a record.
+    pub record: ByteSize,
+    /// A whole request or response. gRPC clients of storage must accept as much.
+    pub request: ByteSize,
+    /// Events of one append: 1 to 1,024.
+    pub events_per_append: usize,
+    /// Other effects of one append: messages, intents and settlements together.
+    pub effects_per_append: usize,
+    /// Messages that may wait in a session when the caller does not say.
+    pub queued_messages: usize,
+    /// Commands of a session that may wait to be consumed.
+    pub pending_commands: usize,
+    /// The shortest lease of a holder.
+    pub min_lease: Duration,
+    /// The longest lease of a holder.
+    pub max_lease: Duration,
+    /// The lease of a holder that does not say.
+    pub default_lease: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message: ByteSize::mib(4),
+            state: ByteSize::mib(1),
+            metadata: ByteSize::kib(64),
+            outcome: ByteSize::mib(1),
+            record: ByteSize::mib(4),
+            request: ByteSize::mib(16),
+            events_per_append: 1024,
+            effects_per_append: 4096,
+            queued_messages: 16,
+            pending_commands: 1024,
+            min_lease: Duration::from_secs(1),
+            max_lease: Duration::from_secs(60),
+            default_lease: Duration::from_secs(3),
+        }
+    }
+}
+
+/// Bounds of what waits in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Buffers {
+    /// Writes that wait for the writer. One more waits at its caller.
+    pub write_queue: usize,
+    /// Writes that one commit takes at most.
+    pub batch_writes: usize,
+    /// Bytes of writes that one commit takes, nearly.
+    pub batch: ByteSize,
+    /// Sessions whose heads the writer remembers, at most twice.
+    pub cached_heads: usize,
+    /// Commits that a watcher may fall behind before it reads the log instead.
+    pub watch_commits: usize,
+    /// A larger commit is not pushed to watchers; they read it from the log.
+    pub watch_commit: ByteSize,
+    /// Entries of one page of a replay.
+    pub replay_entries: usize,
+    /// Bytes of one page of a replay, nearly.
+    pub replay: ByteSize,
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self {
+            write_queue: 1024,
+            batch_writes: 512,
+            batch: ByteSize::mib(8),
+            cached_heads: 10_000,
+            watch_commits: 64,
+            watch_commit: ByteSize::kib(256),
+            replay_entries: 512,
+            replay: ByteSize::mib(1),
+        }
+    }
+}
+
+impl Validate for StorageConfig {
+    fn validate(&self, problems: &mut Problems, path: &KeyPath) {
+        if !(1..=64).contains(&self.readers) {
+            problems.add(path.key("readers"), "must be 1 to 64");
+        }
+        let limits = path.key("limits");
+        if !(1..=1024).contains(&self.limits.events_per_append) {
+            problems.add(limits.key("events_per_append"), "must be 1 to 1024");
+        }
+        if self.limits.request.get() < self.limits.message.get() {
+            problems.add(limits.key("request"), "must be at least limits.message");
+        }
+        if self.limits.min_lease.get() > self.limits.max_lease.get() {
+            problems.add(limits.key("min_lease"), "must be at most limits.max_lease");
+        }
+        let buffers = path.key("buffers");
+        for (key, value) in [
+            ("write_queue", self.buffers.write_queue),
+            ("batch_writes", self.buffers.batch_writes),
+            ("cached_heads", self.buffers.cached_heads),
+            ("watch_commits", self.buffers.watch_commits),
+            ("replay_entries", self.buffers.replay_entries),
+        ] {
+            if !(1..=1_000_000).contains(&value) {
+                problems.add(buffers.key(key), "must be 1 to 1000000");
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Between contracts and domain. All validation of requests is here: what passes holds no nonsense.
+
+mod entry;
+mod execution;
+mod field;
+mod history;
+mod journal;
+mod page;
+mod record;
+mod session;
+
+pub(crate) use entry::entry_to_proto;
+pub(crate) use execution::{claim, execution_query, execution_to_proto, finish};
+pub(crate) use field::{execution_id, holder_id, message_id, not_negative, session_id};
+pub(crate) use history::{add_message, clear_history, message_query, message_to_proto};
+pub(crate) use journal::{
+    acquire, append, entry_query, journal_to_proto, registration, release, submit,
+};
+pub(crate) use page::PageRequest;
+pub(crate) use record::{change_to_proto, delete_record, put_record, record_to_proto};
+pub(crate) use session::{
+    clear_state, new_session, patch_state, replace_state, session_patch, session_query,
+    session_to_proto, state_to_proto, status_change,
+};
+
+/// The generated contracts.
+pub(crate) use cortex_proto::cortex::storage::v1 as proto;

@@ -1,0 +1,112 @@
+//! What a decision needs to know, and what it changes.
+
+use cortex_core::{CallId, ExecutionId, HolderId, MessageId};
+
+use super::{Entry, Execution, Known, RequestId, RequestKey, SessionHead};
+use crate::{history::Message, state::State, time::Stamp};
+
+/// What an adapter has read about one session for a decision.
+pub trait Facts {
+    /// What the request of this id answered, if it was made before.
+    fn known(&self, key: &RequestKey) -> Option<&Known>;
+    /// The ledger row, if the tenant has it.
+    fn execution(&self, id: &ExecutionId) -> Option<&Execution>;
+    /// Whether the session has a ledger row of this call.
+    fn has_call(&self, call: &CallId) -> bool;
+    /// The position of a message in the session's history.
+    fn message(&self, id: &MessageId) -> Option<i64>;
+    /// The session's state.
+    fn state(&self) -> State;
+    /// What is known about holders.
+    fn holders(&self) -> &dyn HolderFacts;
+}
+
+/// What an adapter knows about holders.
+pub trait HolderFacts {
+    /// Whether the lease was never voided. False for a holder that was never registered.
+    fn is_valid(&self, holder: &HolderId) -> bool;
+    /// Whether the lease is valid and not over at `now`.
+    fn is_live(&self, holder: &HolderId, now: Stamp) -> bool;
+}
+
+/// A change of the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MessageChange {
+    /// A message joins.
+    Insert(Message),
+    /// The content of a message is replaced.
+    Content(MessageId, String),
+    /// A message leaves.
+    Delete(MessageId),
+}
+
+/// What one decision changes, all or nothing.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The session's head afterwards.
+    pub head: SessionHead,
+    /// New entries, in order.
+    pub entries: Vec<Entry>,
+    /// Ledger rows as they are afterwards.
+    pub executions: Vec<Execution>,
+    /// Changes of the history, in order.
+    pub messages: Vec<MessageChange>,
+    /// The state afterwards, if it changed.
+    pub state: Option<State>,
+    /// What the request answers when it is repeated.
+    pub request: Option<(RequestKey, Known)>,
+}
+
+impl Change {
+    /// A change that starts from `head`.
+    pub(crate) fn from(head: &SessionHead) -> Self {
+        Self {
+            head: head.clone(),
+            entries: Vec::new(),
+            executions: Vec::new(),
+            messages: Vec::new(),
+            state: None,
+            request: None,
+        }
+    }
+
+    /// Remembers what `id` answers.
+    pub(crate) fn remember(
+        &mut self,
+        id: Option<&RequestId>,
+        key: Option<RequestKey>,
+        known: Known,
+    ) {
+        if let (Some(_), Some(key)) = (id, key) {
+            self.request = Some((key, known));
+        }
+    }
+
+    /// The finished change.
+    pub(crate) fn finish(mut self, now: Stamp) -> Self {
+        self.head.updated_at = now;
+        self.head.refresh_readiness(now);
+        self
+    }
+}
+
+/// What a decision answers, and what it changes: nothing when it repeats an earlier answer.
+#[derive(Debug, Clone)]
+pub struct Decision<A> {
+    /// What changes.
+    pub change: Option<Change>,
+    /// What the caller is told after the commit.
+    pub answer: A,
+}
+
+impl<A> Decision<A> {
+    /// An answer that changes nothing.
+    pub(crate) fn unchanged(answer: A) -> Self {
+        Self { change: None, answer }
+    }
+
+    /// An answer that is true once `change` is committed.
+    pub(crate) fn changed(change: Change, answer: A) -> Self {
+        Self { change: Some(change), answer }
+    }
+}

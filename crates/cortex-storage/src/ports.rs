@@ -1,0 +1,227 @@
+//! What the services ask of a database: traits that SQLite implements, and PostgreSQL after it.
+//!
+//! Every call is scoped by a [`Tenant`]; what belongs to another tenant does not exist. Holders alone
+//! work for every tenant, since one agent service does. A write
+//! answers after its commit is durable. Dropping the future of a write does not undo the write.
+
+use cortex_core::{ExecutionId, HolderId, MessageId, PageSize, SessionId};
+
+use crate::{
+    error::Result,
+    history::{Message, MessageQuery},
+    journal::{
+        Acquire, Acquired, Append, Appended, Claim, Direct, DirectOutcome, Entry, Execution,
+        ExecutionState, Finish, Lease, Registration, Release, Sequence, SessionHead, SessionNo,
+        Submit, Submitted,
+    },
+    record::{DeleteRecord, PutRecord, Record, RecordChange, RecordKey, RecordPage},
+    session::{NewSession, Session, SessionPatch, SessionQuery},
+    state::State,
+    tenant::{Scope, Tenant},
+    time::Stamp,
+    watch::{RevisionWatch, RunnableHints, Subscription},
+};
+
+/// A page of something, and where the next one starts.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// The position after which the next page starts; absent: this was the last page.
+    pub next: Option<String>,
+}
+
+/// A session that names a holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldSession {
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// The session.
+    pub session_id: String,
+    /// The epoch of the grant.
+    pub epoch: i64,
+}
+
+/// A session that somebody should take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runnable {
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// The session.
+    pub session_id: String,
+    /// Its epoch.
+    pub epoch: i64,
+}
+
+/// A session's head with the rows of its calls that have no result.
+#[derive(Debug, Clone)]
+pub struct JournalView {
+    /// The head.
+    pub head: SessionHead,
+    /// Executions of the open turn whose calls are not settled.
+    pub open: Vec<Execution>,
+}
+
+/// Which entries to read, in order.
+#[derive(Debug, Clone)]
+pub struct EntryQuery {
+    /// The session.
+    pub session_id: SessionId,
+    /// Entries after this sequence.
+    pub after: Sequence,
+    /// Entries at most.
+    pub page_size: PageSize,
+    /// Only entries of these types; empty: all.
+    pub types: Vec<String>,
+}
+
+/// A page of entries.
+#[derive(Debug, Clone)]
+pub struct EntryPage {
+    /// The entries, in order.
+    pub entries: Vec<Entry>,
+    /// Whether entries may follow.
+    pub more: bool,
+    /// The last sequence when the page was read.
+    pub head: Sequence,
+}
+
+/// Which ledger rows to read, oldest first.
+#[derive(Debug, Clone, Default)]
+pub struct ExecutionQuery {
+    /// Of this session.
+    pub session_id: Option<SessionId>,
+    /// Claimed by incarnations of this installation.
+    pub claimant_instance: Option<String>,
+    /// In this state.
+    pub state: Option<ExecutionState>,
+    /// Rows at most.
+    pub page_size: PageSize,
+    /// Rows after this position.
+    pub after: i64,
+}
+
+/// How far a session's log goes, and whether anything can follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The session.
+    pub session: SessionNo,
+    /// The last sequence.
+    pub head: Sequence,
+    /// Whether nothing can follow unless somebody reopens the session.
+    pub finished: bool,
+}
+
+/// The journal: commands, holders, events, ledger.
+#[tonic::async_trait]
+pub trait JournalStore: Send + Sync + 'static {
+    /// Adds a command.
+    async fn submit(&self, tenant: &Tenant, op: Submit) -> Result<Submitted>;
+    /// Grants a lease to a new incarnation, and voids the former one's.
+    async fn register_holder(&self, tenant: &Tenant, op: Registration) -> Result<Lease>;
+    /// Renews a lease, and says which sessions name the holder.
+    async fn renew_holder(
+        &self,
+        tenant: &Tenant,
+        id: &HolderId,
+    ) -> Result<(Lease, Vec<HeldSession>)>;
+    /// Ends an incarnation, and says how many sessions it held.
+    async fn retire_holder(&self, tenant: &Tenant, id: &HolderId) -> Result<u64>;
+    /// Takes a session for a holder.
+    async fn acquire(&self, tenant: &Tenant, op: Acquire) -> Result<Acquired>;
+    /// Appends events with their effects.
+    async fn append(&self, tenant: &Tenant, op: Append) -> Result<Appended>;
+    /// Gives a session back; says whether the caller held it.
+    async fn release(&self, tenant: &Tenant, op: Release) -> Result<bool>;
+    /// Claims an execution, and answers the row.
+    async fn claim(&self, tenant: &Tenant, op: Claim) -> Result<Execution>;
+    /// Records an outcome, and answers the row with the one that won.
+    async fn finish(&self, tenant: &Tenant, op: Finish) -> Result<Execution>;
+    /// Applies a write of storage's own services.
+    async fn direct(&self, tenant: &Tenant, op: Direct) -> Result<DirectOutcome>;
+
+    /// Sessions that somebody should take, longest runnable first, after `from`.
+    async fn runnable(
+        &self,
+        scope: &Scope,
+        size: PageSize,
+        from: Option<&str>,
+    ) -> Result<Page<Runnable>>;
+    /// Notices of sessions that may have become runnable. May miss some.
+    fn runnable_hints(&self, scope: &Scope) -> RunnableHints;
+    /// Where a session's protocol stands.
+    async fn journal(&self, tenant: &Tenant, id: &SessionId) -> Result<JournalView>;
+    /// A page of entries.
+    async fn entries(&self, tenant: &Tenant, query: EntryQuery) -> Result<EntryPage>;
+    /// One ledger row, with its outcome.
+    async fn execution(&self, tenant: &Tenant, id: &ExecutionId) -> Result<Execution>;
+    /// A page of ledger rows, with their outcomes.
+    async fn executions(&self, tenant: &Tenant, query: ExecutionQuery) -> Result<Page<Execution>>;
+
+    /// Subscribes to a session's commits, then reads how far its log goes: every later commit is told.
+    async fn follow(&self, tenant: &Tenant, id: &SessionId) -> Result<(Subscription, Standing)>;
+    /// How far the log of a session goes; none when it was deleted.
+    async fn standing(&self, session: SessionNo) -> Result<Option<Standing>>;
+    /// Entries after `after` up to `until`, as many as one page of a replay holds.
+    async fn replay(
+        &self,
+        session: SessionNo,
+        after: Sequence,
+        until: Sequence,
+    ) -> Result<Vec<Entry>>;
+}
+
+/// Sessions, their history and their state.
+#[tonic::async_trait]
+pub trait SessionStore: Send + Sync + 'static {
+    /// Creates a session with an empty journal.
+    async fn create_session(&self, tenant: &Tenant, new: NewSession) -> Result<Session>;
+    /// One session.
+    async fn session(&self, tenant: &Tenant, id: &SessionId) -> Result<Session>;
+    /// A page of sessions, newest first.
+    async fn sessions(&self, tenant: &Tenant, query: SessionQuery) -> Result<Page<Session>>;
+    /// Changes what is attached to a session.
+    async fn patch_session(&self, tenant: &Tenant, patch: SessionPatch) -> Result<()>;
+    /// Deletes a session with everything of it.
+    async fn delete_session(&self, tenant: &Tenant, id: &SessionId) -> Result<()>;
+    /// A page of messages.
+    async fn messages(&self, tenant: &Tenant, query: MessageQuery) -> Result<Page<Message>>;
+    /// One message.
+    async fn message(
+        &self,
+        tenant: &Tenant,
+        session: &SessionId,
+        id: &MessageId,
+    ) -> Result<Message>;
+    /// The state, and when the session was created.
+    async fn state(&self, tenant: &Tenant, id: &SessionId) -> Result<(State, Stamp)>;
+}
+
+/// Records: durable keys with compare-and-set.
+#[tonic::async_trait]
+pub trait RecordStore: Send + Sync + 'static {
+    /// One record that has not expired.
+    async fn record(&self, tenant: &Tenant, key: &RecordKey) -> Result<Record>;
+    /// Records below a prefix, by key, after `from`.
+    async fn records(
+        &self,
+        tenant: &Tenant,
+        prefix: &RecordKey,
+        size: PageSize,
+        from: Option<&str>,
+    ) -> Result<RecordPage>;
+    /// Writes a record.
+    async fn put_record(&self, tenant: &Tenant, put: PutRecord) -> Result<Record>;
+    /// Deletes a record; answers the revision of the deletion, none when there was no record.
+    async fn delete_record(&self, tenant: &Tenant, delete: DeleteRecord) -> Result<Option<i64>>;
+    /// The tenant's last revision, and how it goes on.
+    async fn watch_revisions(&self, tenant: &Tenant) -> Result<RevisionWatch>;
+    /// Changes below a prefix after a revision, in order; the last write of each key and its
+    /// deletions. Not all that followed: as many as a page holds.
+    async fn record_changes(
+        &self,
+        tenant: &Tenant,
+        prefix: &RecordKey,
+        after: i64,
+    ) -> Result<Vec<RecordChange>>;
+}

@@ -1,0 +1,136 @@
+//! Storage as a role of the binary: open the database, and put the services into a server.
+
+use std::{path::Path, sync::Arc};
+
+use cortex_core::Clock;
+use cortex_proto::cortex::storage::v1::{
+    history_service_server::HistoryServiceServer, journal_service_server::JournalServiceServer,
+    record_service_server::RecordServiceServer, session_service_server::SessionServiceServer,
+    state_service_server::StateServiceServer,
+};
+use cortex_rpc::{Router, ServerBuilder, Transport, not_offered};
+
+use crate::{
+    adapters::sqlite::SqliteStore,
+    config::StorageConfig,
+    error::Result,
+    service::{HistoryApi, JournalApi, RecordApi, SessionApi, StateApi},
+};
+
+/// The database's file in the data directory.
+pub const DATABASE_FILE: &str = "cortex.db";
+
+/// Services of this package whose work is not offered yet, and what to call it.
+const NOT_OFFERED: &[(&str, &str)] = &[
+    ("cortex.storage.v1.AdminService", "administration of storage"),
+    ("cortex.storage.v1.ArtifactService", "artifacts"),
+    ("cortex.storage.v1.CacheService", "the cache"),
+    ("cortex.storage.v1.MetricService", "metrics"),
+];
+
+/// Storage, open. Cloning is cheap; all clones are one.
+#[derive(Clone)]
+pub struct Storage {
+    store: Arc<SqliteStore>,
+    config: StorageConfig,
+}
+
+impl Storage {
+    /// Opens the database that `config` names, else `cortex.db` in `data_dir`, which must exist. Needs a
+    /// tokio runtime with time.
+    ///
+    /// # Errors
+    /// `Locked` when another process has it open, `Io` when it cannot be reached, `Corrupt`,
+    /// `ReadOnly`, or `Internal` when it was written by a program that is too new.
+    pub async fn open(
+        config: StorageConfig,
+        data_dir: &Path,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let path = config.path.clone().unwrap_or_else(|| data_dir.join(DATABASE_FILE));
+        let store = SqliteStore::open(path, &config, clock).await?;
+        Ok(Self { store, config })
+    }
+
+    /// Adds the services, and the question whether the database answers, to a server.
+    #[must_use]
+    pub fn add_to(&self, builder: ServerBuilder) -> ServerBuilder {
+        let store = Arc::clone(&self.store);
+        let later = NOT_OFFERED
+            .iter()
+            .fold(Router::new(), |router, (name, what)| router.route(*name, not_offered(what)));
+        builder
+            .add_service(self.journal())
+            .add_service(self.sessions())
+            .add_service(self.history())
+            .add_service(self.state())
+            .add_service(self.records())
+            .forward(later)
+            .ready_check("database", move || {
+                let store = Arc::clone(&store);
+                async move { store.check().await.map_err(|error| error.to_string()) }
+            })
+    }
+
+    /// A transport to the services without the layers of a server: for tests of other crates.
+    pub fn transport(&self) -> Transport {
+        self.add_to(cortex_rpc::Server::builder("storage")).build().transport()
+    }
+
+    /// JournalService.
+    pub fn journal(&self) -> JournalServiceServer<JournalApi> {
+        let limits = self.config.limits.clone();
+        let api = JournalApi::new(self.store.clone(), limits, self.config.buffers.clone());
+        let size = self.message_size();
+        JournalServiceServer::new(api)
+            .max_decoding_message_size(size)
+            .max_encoding_message_size(size)
+    }
+
+    /// SessionService.
+    pub fn sessions(&self) -> SessionServiceServer<SessionApi> {
+        let limits = self.config.limits.clone();
+        let api = SessionApi::new(self.store.clone(), self.store.clone(), limits);
+        let size = self.message_size();
+        SessionServiceServer::new(api)
+            .max_decoding_message_size(size)
+            .max_encoding_message_size(size)
+    }
+
+    /// HistoryService.
+    pub fn history(&self) -> HistoryServiceServer<HistoryApi> {
+        let limits = self.config.limits.clone();
+        let api = HistoryApi::new(self.store.clone(), self.store.clone(), limits);
+        let size = self.message_size();
+        HistoryServiceServer::new(api)
+            .max_decoding_message_size(size)
+            .max_encoding_message_size(size)
+    }
+
+    /// StateService.
+    pub fn state(&self) -> StateServiceServer<StateApi> {
+        let limits = self.config.limits.clone();
+        let api = StateApi::new(self.store.clone(), self.store.clone(), limits);
+        let size = self.message_size();
+        StateServiceServer::new(api).max_decoding_message_size(size).max_encoding_message_size(size)
+    }
+
+    /// RecordService.
+    pub fn records(&self) -> RecordServiceServer<RecordApi> {
+        let api = RecordApi::new(self.store.clone(), self.config.limits.clone());
+        let size = self.message_size();
+        RecordServiceServer::new(api)
+            .max_decoding_message_size(size)
+            .max_encoding_message_size(size)
+    }
+
+    /// Refuses new writes, finishes those that wait, and closes the database. Watches end with
+    /// UNAVAILABLE.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
+    fn message_size(&self) -> usize {
+        self.config.limits.request.as_usize()
+    }
+}

@@ -1,0 +1,67 @@
+//! Notices of sessions that may have become runnable. Only hints: they shorten a poll.
+
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use crate::{ports::Runnable, tenant::Scope};
+
+/// Hints that wait for a slow listener; older ones are dropped, since the poll finds their sessions.
+const CAPACITY: usize = 1024;
+
+/// Where hints are told.
+#[derive(Debug)]
+pub struct RunnableHub(broadcast::Sender<Runnable>);
+
+impl Default for RunnableHub {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(CAPACITY))
+    }
+}
+
+impl RunnableHub {
+    /// Whether anybody listens.
+    pub fn is_followed(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
+    /// Tells everybody who listens.
+    pub fn publish(&self, hint: Runnable) {
+        // Fails only when nobody listens.
+        drop(self.0.send(hint));
+    }
+
+    /// Listens to the hints in `scope`.
+    pub fn subscribe(&self, scope: Scope) -> RunnableHints {
+        RunnableHints { receiver: self.0.subscribe(), scope }
+    }
+}
+
+/// One listener.
+#[derive(Debug)]
+pub struct RunnableHints {
+    receiver: broadcast::Receiver<Runnable>,
+    scope: Scope,
+}
+
+impl RunnableHints {
+    /// The next hints, those that came together in one go; none when storage has closed. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Vec<Runnable>> {
+        loop {
+            match self.receiver.recv().await {
+                Ok(hint) if self.scope.includes(&hint.tenant) => return Some(self.gather(hint)),
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    fn gather(&mut self, first: Runnable) -> Vec<Runnable> {
+        let mut sessions = vec![first];
+        while let Ok(hint) = self.receiver.try_recv() {
+            let known = sessions.iter().any(|session| session.session_id == hint.session_id);
+            if self.scope.includes(&hint.tenant) && !known {
+                sessions.push(hint);
+            }
+        }
+        sessions
+    }
+}

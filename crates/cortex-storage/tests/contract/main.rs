@@ -1,0 +1,9 @@
+//! What every storage must do, said through the generated clients: one suite for every database.
+//!
+//! A test is a function of a [`Fixture`](support::Fixture); [`contract`] runs it on each adapter.
+
+#[macro_use]
+mod support;
+
+mod holders;
+mod journal;

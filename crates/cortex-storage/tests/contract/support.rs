@@ -1,0 +1,331 @@
+//! A storage with its clients and a clock that the test moves, and short forms of requests.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use cortex_core::{CallId, ClaimantId, ExecutionId, HolderId, ManualClock, MessageId, TurnId};
+pub use cortex_proto::cortex::storage::v1::*;
+use cortex_proto::cortex::storage::v1::{
+    history_service_client::HistoryServiceClient, journal_service_client::JournalServiceClient,
+    record_service_client::RecordServiceClient, session_service_client::SessionServiceClient,
+    state_service_client::StateServiceClient,
+};
+use cortex_rpc::Transport;
+use cortex_storage::{Storage, StorageConfig};
+use prost_types::Any;
+use tempfile::TempDir;
+use tonic::{Code, Status};
+
+/// Runs tests of the contract on each adapter.
+macro_rules! contract {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let fixture = crate::support::Fixture::sqlite().await;
+                    super::$name(&fixture).await;
+                }
+            )*
+        }
+    };
+}
+
+/// A storage with its clients and its clock.
+pub struct Fixture {
+    pub storage: Storage,
+    pub clock: Arc<ManualClock>,
+    pub transport: Transport,
+    _dir: TempDir,
+}
+
+pub type Journal = JournalServiceClient<Transport>;
+
+impl Fixture {
+    pub async fn sqlite() -> Self {
+        Self::sqlite_with(StorageConfig::default()).await
+    }
+
+    pub async fn sqlite_with(config: StorageConfig) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let clock = Arc::new(ManualClock::new(SystemTime::now()));
+        let storage =
+            Storage::open(config, dir.path(), clock.clone()).await.expect("storage opens");
+        let transport = storage.transport();
+        Self { storage, clock, transport, _dir: dir }
+    }
+
+    pub fn journal(&self) -> Journal {
+        JournalServiceClient::new(self.transport.clone()).max_decoding_message_size(16 << 20)
+    }
+
+    pub fn sessions(&self) -> SessionServiceClient<Transport> {
+        SessionServiceClient::new(self.transport.clone())
+    }
+
+    pub fn history(&self) -> HistoryServiceClient<Transport> {
+        HistoryServiceClient::new(self.transport.clone())
+    }
+
+    pub fn state(&self) -> StateServiceClient<Transport> {
+        StateServiceClient::new(self.transport.clone())
+    }
+
+    pub fn records(&self) -> RecordServiceClient<Transport> {
+        RecordServiceClient::new(self.transport.clone())
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// A new session of the agent `assistant`.
+    pub async fn session(&self) -> String {
+        let request = CreateSessionRequest { agent_name: "assistant".into(), ..Default::default() };
+        let created = self.sessions().create_session(request).await.expect("a session");
+        created.into_inner().session.expect("the session is told").id
+    }
+
+    /// A new holder of an instance of its own.
+    pub async fn holder(&self) -> String {
+        let holder = HolderId::generate().to_string();
+        self.register(&holder, &holder).await.expect("a lease");
+        holder
+    }
+
+    pub async fn register(
+        &self,
+        holder: &str,
+        instance: &str,
+    ) -> Result<RegisterHolderResponse, Status> {
+        let request = RegisterHolderRequest {
+            holder_id: holder.into(),
+            instance: instance.into(),
+            lease_duration: None,
+        };
+        Ok(self.journal().register_holder(request).await?.into_inner())
+    }
+
+    pub async fn acquire(&self, session: &str, holder: &str, seen: i64) -> Result<i64, Status> {
+        let request = AcquireSessionRequest {
+            session_id: session.into(),
+            holder_id: holder.into(),
+            seen_epoch: seen,
+        };
+        Ok(self.journal().acquire_session(request).await?.into_inner().epoch)
+    }
+
+    /// A new session, held by a new holder.
+    pub async fn held(&self) -> Held<'_> {
+        let session = self.session().await;
+        let holder = self.holder().await;
+        let epoch = self.acquire(&session, &holder, 0).await.expect("a grant");
+        Held { fixture: self, session, holder, epoch }
+    }
+
+    pub async fn submit(&self, session: &str, kind: CommandKind) -> Result<i64, Status> {
+        let request = command(session, kind);
+        Ok(self.journal().submit_command(request).await?.into_inner().sequence)
+    }
+
+    pub async fn message(&self, session: &str) -> i64 {
+        self.submit(session, CommandKind::Message).await.expect("a message is accepted")
+    }
+
+    pub async fn get_journal(&self, session: &str) -> cortex_proto::cortex::storage::v1::Journal {
+        let request = GetJournalRequest { session_id: session.into() };
+        let answer = self.journal().get_journal(request).await.expect("the journal is told");
+        answer.into_inner().journal.expect("the journal is told")
+    }
+
+    /// Every entry of a session.
+    pub async fn entries(&self, session: &str) -> Vec<JournalEntry> {
+        let request = ListEntriesRequest {
+            session_id: session.into(),
+            page_size: 1000,
+            ..Default::default()
+        };
+        let page = self.journal().list_entries(request).await.expect("entries are told");
+        page.into_inner().entries
+    }
+
+    pub async fn runnable(&self) -> Vec<RunnableSession> {
+        let request = ListRunnableSessionsRequest::default();
+        let page = self.journal().list_runnable_sessions(request).await.expect("a list");
+        page.into_inner().sessions
+    }
+
+    pub async fn is_runnable(&self, session: &str) -> bool {
+        self.runnable().await.iter().any(|runnable| runnable.session_id == session)
+    }
+
+    pub async fn claim(
+        &self,
+        execution: &str,
+        claimant: &str,
+        epoch: i64,
+    ) -> Result<Execution, Status> {
+        let request = ClaimExecutionRequest {
+            execution_id: execution.into(),
+            claimant_id: claimant.into(),
+            claimant_instance: "containers".into(),
+            epoch,
+        };
+        let answer = self.journal().claim_execution(request).await?.into_inner();
+        Ok(answer.execution.expect("the row is told"))
+    }
+
+    pub async fn finish(
+        &self,
+        execution: &str,
+        claimant: &str,
+        kind: OutcomeKind,
+    ) -> Result<Execution, Status> {
+        let outcome = ExecutionOutcome {
+            kind: kind.into(),
+            result: r#"{"product":42}"#.into(),
+            ..Default::default()
+        };
+        let request = FinishExecutionRequest {
+            execution_id: execution.into(),
+            claimant_id: claimant.into(),
+            outcome: Some(outcome),
+        };
+        let answer = self.journal().finish_execution(request).await?.into_inner();
+        Ok(answer.execution.expect("the row is told"))
+    }
+}
+
+/// A session with its holder.
+pub struct Held<'f> {
+    pub fixture: &'f Fixture,
+    pub session: String,
+    pub holder: String,
+    pub epoch: i64,
+}
+
+impl Held<'_> {
+    /// An append of `events` with `effects`, under a new request id.
+    pub fn request(&self, events: &[&str], effects: JournalEffects) -> AppendEventsRequest {
+        AppendEventsRequest {
+            session_id: self.session.clone(),
+            holder_id: self.holder.clone(),
+            epoch: self.epoch,
+            request_id: ExecutionId::generate().to_string(),
+            events: events.iter().map(|name| event(name)).collect(),
+            effects: Some(effects),
+        }
+    }
+
+    pub async fn append(
+        &self,
+        events: &[&str],
+        effects: JournalEffects,
+    ) -> Result<AppendEventsResponse, Status> {
+        self.send(self.request(events, effects)).await
+    }
+
+    pub async fn send(&self, request: AppendEventsRequest) -> Result<AppendEventsResponse, Status> {
+        Ok(self.fixture.journal().append_events(request).await?.into_inner())
+    }
+
+    pub async fn release(
+        &self,
+        last_command: i64,
+        wait: Option<SessionWait>,
+    ) -> Result<bool, Status> {
+        let request = ReleaseSessionRequest {
+            session_id: self.session.clone(),
+            holder_id: self.holder.clone(),
+            epoch: self.epoch,
+            last_command_sequence: last_command,
+            wait,
+        };
+        Ok(self.fixture.journal().release_session(request).await?.into_inner().held)
+    }
+
+    /// Submits a message and opens its turn.
+    pub async fn open_turn(&self) -> String {
+        let message = self.fixture.message(&self.session).await;
+        let turn = TurnId::generate().to_string();
+        let effects = JournalEffects {
+            consumed_sequence: message,
+            opened_turn_id: turn.clone(),
+            ..Default::default()
+        };
+        self.append(&["turn_started"], effects).await.expect("a turn opens");
+        turn
+    }
+
+    /// Journals the intent of one call, and answers its execution.
+    pub async fn intend(&self, turn: &str) -> (String, String) {
+        let intent = intent(turn);
+        let ids = (intent.execution_id.clone(), intent.call_id.clone());
+        let effects = JournalEffects { intents: vec![intent], ..Default::default() };
+        self.append(&["tool_call_arguments"], effects).await.expect("an intent");
+        ids
+    }
+}
+
+/// A command with an empty body.
+pub fn command(session: &str, kind: CommandKind) -> SubmitCommandRequest {
+    SubmitCommandRequest {
+        session_id: session.into(),
+        kind: kind.into(),
+        r#type: "command".into(),
+        payload: Some(any("cortex.agent.v1.SessionCommand", b"c")),
+        ..Default::default()
+    }
+}
+
+/// An event with an empty body.
+pub fn event(name: &str) -> NewEvent {
+    NewEvent { r#type: name.into(), payload: Some(any("cortex.agent.v1.SessionEvent", b"e")) }
+}
+
+pub fn any(name: &str, value: &[u8]) -> Any {
+    Any { type_url: format!("type.googleapis.com/{name}"), value: value.to_vec() }
+}
+
+/// The intent of a new call.
+pub fn intent(turn: &str) -> ExecutionIntent {
+    ExecutionIntent {
+        execution_id: ExecutionId::generate().to_string(),
+        call_id: CallId::generate().to_string(),
+        turn_id: turn.into(),
+        kind: "tool".into(),
+        name: "calculator".into(),
+        replaces_execution_id: String::new(),
+    }
+}
+
+/// The settlement of one execution.
+pub fn settle(execution: &str, kind: SettlementKind) -> JournalEffects {
+    let settlement = ExecutionSettlement { execution_id: execution.into(), kind: kind.into() };
+    JournalEffects { settlements: vec![settlement], ..Default::default() }
+}
+
+/// A message that joins by an append.
+pub fn new_message(role: MessageRole, content: &str) -> NewHistoryMessage {
+    NewHistoryMessage {
+        message_id: MessageId::generate().to_string(),
+        role: role.into(),
+        content: content.into(),
+        ..Default::default()
+    }
+}
+
+pub fn claimant() -> String {
+    ClaimantId::generate().to_string()
+}
+
+/// That a call was refused with this code and reason.
+#[track_caller]
+pub fn refused<T: std::fmt::Debug>(answer: Result<T, Status>, code: Code, reason: &str) -> Status {
+    let status = answer.expect_err("the call is refused");
+    let found = cortex_rpc::reason(&status);
+    assert_eq!((status.code(), found.as_deref()), (code, Some(reason)), "{}", status.message());
+    status
+}
