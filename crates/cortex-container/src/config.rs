@@ -55,6 +55,8 @@ pub struct ContainerConfig {
     pub keep_runs: Duration,
     /// Ended runs that are kept at most, whatever their age. Default: 256. At most 65,536.
     pub max_kept_runs: usize,
+    /// Bytes that are kept of what ended runs wrote, all together. Default: 64 MiB. At most 4 GiB.
+    pub max_kept_output: ByteSize,
 }
 
 /// What a tool may use when neither request nor manifest says.
@@ -108,6 +110,7 @@ impl Default for ContainerConfig {
             sweep_interval: Duration::from_secs(30),
             keep_runs: Duration::from_secs(3600),
             max_kept_runs: 256,
+            max_kept_output: ByteSize::mib(64),
         }
     }
 }
@@ -151,6 +154,7 @@ impl Validate for ContainerConfig {
         between("stderr_limit", bytes(self.stderr_limit), 1.0, mib, "bytes");
         between("output_limit", bytes(self.output_limit), 1.0, 1024.0 * mib, "bytes");
         between("max_bundle", bytes(self.max_bundle), 1.0, 1024.0 * mib, "bytes");
+        between("max_kept_output", bytes(self.max_kept_output), 0.0, 4096.0 * mib, "bytes");
         between("stop_grace", seconds(self.stop_grace), 0.0, 10.0, "seconds");
         between("engine_timeout", seconds(self.engine_timeout), 1.0, 600.0, "seconds");
         between("engine_patience", seconds(self.engine_patience), 0.0, 600.0, "seconds");

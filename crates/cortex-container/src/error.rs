@@ -59,6 +59,12 @@ pub enum ContainerError {
         /// The execution.
         execution_id: ExecutionId,
     },
+    /// No container of this service has the id.
+    #[error("there is no container {container_id} of this service")]
+    ContainerNotFound {
+        /// The id.
+        container_id: String,
+    },
     /// The execution's row does not allow what was asked.
     #[error("the execution {execution_id} is {state}: {problem}")]
     ExecutionRefused {
@@ -126,6 +132,7 @@ impl ContainerError {
             Self::EngineUnavailable { .. } => (Kind::Unavailable, "ENGINE_UNAVAILABLE"),
             Self::EngineRefused { .. } => (Kind::FailedPrecondition, "ENGINE_REFUSED"),
             Self::ExecutionNotFound { .. } => (Kind::NotFound, "EXECUTION_NOT_FOUND"),
+            Self::ContainerNotFound { .. } => (Kind::NotFound, "CONTAINER_NOT_FOUND"),
             Self::ExecutionRefused { .. } => (Kind::FailedPrecondition, "EXECUTION_REFUSED"),
             Self::StaleEpoch { .. } => (Kind::Aborted, "STALE_EPOCH"),
             Self::TooManyRuns { .. } => (Kind::ResourceExhausted, "TOO_MANY_RUNS"),
@@ -150,6 +157,9 @@ impl From<ContainerError> for Fault {
             }
             ContainerError::ImageNotFound { image, .. } => {
                 Self::new(kind, reason, message).with_resource("image", image)
+            }
+            ContainerError::ContainerNotFound { container_id } => {
+                Self::new(kind, reason, message).with_resource("container", container_id)
             }
             ContainerError::ExecutionNotFound { execution_id } => {
                 Self::new(kind, reason, message).with_resource("execution", execution_id)

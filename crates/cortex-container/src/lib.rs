@@ -12,7 +12,10 @@
 //! use cortex_container::{Container, ContainerConfig};
 //!
 //! let container = Container::new(ContainerConfig::default(), storage, manifest);
-//! let server = cortex_rpc::Server::builder("container").add_service(container.tool_service());
+//! let server = cortex_rpc::Server::builder("container")
+//!     .add_service(container.tool_service())
+//!     .add_service(container.engine_service())
+//!     .forward(Container::not_offered());
 //! let stop = tokio_util::sync::CancellationToken::new();
 //! tokio::spawn({
 //!     let (container, stop) = (container.clone(), stop.clone());
@@ -29,12 +32,15 @@ mod convert;
 mod error;
 mod executions;
 mod images;
+mod observe;
 mod ports;
 mod role;
 mod runner;
 mod runs;
 mod sandbox;
 mod service;
+#[cfg(test)]
+mod testing;
 mod tool;
 
 pub use config::{ContainerConfig, LimitsConfig};

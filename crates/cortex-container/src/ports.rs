@@ -24,6 +24,9 @@ pub(crate) trait ContainerEngine: Send + Sync + 'static {
     /// What engine answers. Also the way to ask whether one does.
     async fn version(&self) -> Result<EngineVersion, EngineError>;
 
+    /// What it can do.
+    async fn capabilities(&self) -> Result<EngineCapabilities, EngineError>;
+
     /// The id of an image. `None`: it is not there.
     async fn image_id(&self, reference: &str) -> Result<Option<String>, EngineError>;
 
@@ -110,10 +113,25 @@ pub(crate) struct EngineVersion {
     pub version: String,
     /// For example `1.41`.
     pub api_version: String,
-    /// The operating system's kernel.
-    pub kernel: String,
     /// For example `amd64`.
     pub architecture: String,
+}
+
+/// What an engine can do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct EngineCapabilities {
+    /// Limits of memory hold.
+    pub memory_limits: bool,
+    /// Limits of processor time hold.
+    pub cpu_limits: bool,
+    /// Limits of processes hold.
+    pub process_limits: bool,
+    /// The version of control groups: 1 or 2. `None`: not known.
+    pub cgroup_version: Option<u8>,
+    /// Runtimes that are installed, sorted.
+    pub runtimes: Vec<String>,
+    /// The operating system that it runs containers for.
+    pub system: String,
 }
 
 /// An image to make.

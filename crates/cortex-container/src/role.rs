@@ -3,8 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use cortex_core::{ClaimantId, Fault};
-use cortex_proto::cortex::container::v1::tool_service_server::{ToolService, ToolServiceServer};
-use cortex_rpc::Transport;
+use cortex_proto::cortex::container::v1::{
+    engine_service_server::{EngineService, EngineServiceServer},
+    tool_service_server::{ToolService, ToolServiceServer},
+};
+use cortex_rpc::{Router, Transport, not_offered};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +17,7 @@ use crate::{
     error::ContainerError,
     executions::{Executions, Outside},
     ports::Incarnation,
-    service::Tools,
+    service::{Engines, Tools},
 };
 
 /// Bytes of a request at most: parameters of 4 MiB and what is around them.
@@ -59,6 +62,18 @@ impl Container {
         ToolServiceServer::new(Tools::new(Arc::clone(&self.executions)))
             .max_decoding_message_size(MAX_REQUEST)
             .max_encoding_message_size(MAX_REQUEST)
+    }
+
+    /// `cortex.container.v1.EngineService`.
+    pub fn engine_service(&self) -> EngineServiceServer<impl EngineService + Clone + use<>> {
+        EngineServiceServer::new(Engines::new(Arc::clone(&self.executions)))
+    }
+
+    /// The services whose contracts stand and whose work is not offered yet: each call says so.
+    pub fn not_offered() -> Router {
+        Router::new()
+            .route("cortex.container.v1.RelicService", not_offered("relics"))
+            .route("cortex.container.v1.ImageService", not_offered("the management of images"))
     }
 
     /// Sweeps up what former incarnations left, at once and from time to time, until `stop`.

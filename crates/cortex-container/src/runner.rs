@@ -335,8 +335,7 @@ impl Runner {
     /// `what`, with the last line of standard error.
     fn said(&self, what: &str) -> String {
         const LONGEST: usize = 300;
-        let run = self.live.snapshot();
-        match run.stderr.lines().rev().map(str::trim).find(|line| !line.is_empty()) {
+        match self.live.last_error_line() {
             Some(line) => format!("{what}: {}", line.chars().take(LONGEST).collect::<String>()),
             None => what.to_owned(),
         }

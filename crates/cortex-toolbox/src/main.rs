@@ -46,11 +46,24 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args();
     let own_name = arguments.next().unwrap_or_default();
     let called_as = Path::new(&own_name).file_name().and_then(|name| name.to_str()).unwrap_or("");
-    let named = find(called_as).or_else(|| find(&arguments.next().unwrap_or_default()));
-    match named {
-        Some(tool) => answer(tool, arguments.next()),
-        None => usage(),
+    if let Some(tool) = find(called_as) {
+        return answer(tool, arguments.next());
     }
+    let Some(name) = arguments.next().filter(|name| !name.starts_with('-')) else {
+        return usage();
+    };
+    match find(&name) {
+        Some(tool) => answer(tool, arguments.next()),
+        None => unknown(&name),
+    }
+}
+
+/// A tool that is not in this box is an error by the contract, like any other of a tool.
+fn unknown(name: &str) -> ExitCode {
+    let known: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
+    let known = known.join(", ");
+    print(&ToolError::new(format!("the toolbox has no tool '{name}'; it has {known}")));
+    ExitCode::FAILURE
 }
 
 fn find(name: &str) -> Option<&'static Tool> {

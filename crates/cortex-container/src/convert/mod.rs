@@ -1,11 +1,15 @@
 //! Between the contracts and the domain: all validation of requests is here.
 
+mod engine;
 mod ledger;
 mod request;
 mod run;
 
+pub(crate) use engine::{StatsPage, container_id, container_stats, engine, orphan, stats_page};
 pub(crate) use ledger::{ledger_row, outcome, state_name};
-pub(crate) use request::{declaration, execute_command, execution_id, request_id, run_command};
+pub(crate) use request::{
+    declaration, execute_command, execution_id, request_id, run_command, session_id,
+};
 pub(crate) use run::{event, tool_run};
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

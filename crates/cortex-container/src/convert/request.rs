@@ -131,7 +131,8 @@ fn tool_name(text: &str) -> Result<ToolName, ContainerError> {
     })
 }
 
-fn session_id(text: &str) -> Result<SessionId, ContainerError> {
+/// A session that is named in a request.
+pub(crate) fn session_id(text: &str) -> Result<SessionId, ContainerError> {
     SessionId::parse(text).map_err(|error| invalid("session_id", error.to_string()))
 }
 
@@ -145,6 +146,9 @@ fn parameters(text: String) -> Result<Parameters, ContainerError> {
 
 fn source(source: proto::ToolSource) -> Result<ToolSource, ContainerError> {
     use proto::tool_source::Source;
+    if source.runtime == "api" {
+        return Err(invalid("source.runtime", "tools that call an HTTP API are not offered yet"));
+    }
     let content = match source.source {
         Some(Source::Image(image)) if is_image_reference(&image) => Content::Image(image),
         Some(Source::Image(_)) => return Err(invalid("source.image", "is no image reference")),

@@ -25,11 +25,12 @@ use crate::{
     images::{ImagePolicy, Images},
     ports::{ContainerEngine, Incarnation, Intents, Ledger, LedgerRow, LedgerState, Registry},
     runner::Bounds,
-    runs::{Board, Ending, Live, Phase, Started, Subject, ToolRun, Verdict},
+    runs::{Board, Ending, Keeping, Live, Phase, Started, Subject, ToolRun, Verdict},
     tool::{Dispatch, ToolCommand},
 };
 
-pub(crate) use sweep::Swept;
+#[cfg(test)]
+use sweep::Swept;
 
 /// Runs tools.
 pub(crate) struct Executions {
@@ -100,7 +101,11 @@ impl Executions {
             ledger: outside.ledger,
             intents: outside.intents,
             registry: outside.registry,
-            board: Arc::new(Board::new(config.keep_runs.get(), config.max_kept_runs)),
+            board: Arc::new(Board::new(Keeping {
+                age: config.keep_runs.get(),
+                runs: config.max_kept_runs,
+                bytes: config.max_kept_output.as_usize(),
+            })),
             admission: Admission::new(config.max_running, config.max_starts, config.max_queued),
             incarnation,
             bounds,
@@ -114,11 +119,6 @@ impl Executions {
     /// The engine.
     pub(crate) fn engine(&self) -> &Arc<dyn ContainerEngine> {
         &self.engine
-    }
-
-    /// Which incarnation this is.
-    pub(crate) fn incarnation(&self) -> &Incarnation {
-        &self.incarnation
     }
 
     /// Runs that wait or run.
@@ -282,6 +282,18 @@ impl Executions {
     fn is_of_a_former_self(&self, row: &LedgerRow) -> bool {
         matches!(&row.state, LedgerState::Claimed { claimant, instance }
             if *instance == self.incarnation.instance && *claimant != self.incarnation.claimant.as_str())
+    }
+
+    /// Runs that run, and runs that wait.
+    pub(crate) fn occupancy(&self) -> (usize, usize) {
+        let active = self.board.active();
+        let running = active.iter().filter(|run| run.is_running()).count();
+        (running, active.len() - running)
+    }
+
+    /// Whether missing images may be pulled.
+    pub(crate) fn may_pull(&self) -> bool {
+        self.config.pull_images
     }
 
     /// Runs of a session that have not ended.

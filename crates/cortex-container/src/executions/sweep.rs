@@ -63,11 +63,9 @@ impl Executions {
     pub(crate) async fn sweep(&self, cx: &CallContext) -> Result<Swept, ContainerError> {
         let mut swept = Swept::default();
         let began = Instant::now();
-        for container in self.engine.list(&tools_of(&self.incarnation.instance)).await? {
-            if !self.is_at_work(&container) {
-                self.engine.remove(&container.id).await?;
-                swept.containers += 1;
-            }
+        for container in self.orphans().await? {
+            self.engine.remove(&container.id).await?;
+            swept.containers += 1;
         }
         for row in self.ledger.claimed(cx).await? {
             if self.is_of_a_former_self(&row) {
@@ -85,6 +83,24 @@ impl Executions {
         }
         tracing::debug!(?swept, took = ?began.elapsed(), "swept");
         Ok(swept)
+    }
+
+    /// Containers of this instance that no run of this incarnation has.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(crate) async fn orphans(&self) -> Result<Vec<ContainerSummary>, ContainerError> {
+        let mut containers = self.containers().await?;
+        containers.retain(|container| !self.is_at_work(container));
+        Ok(containers)
+    }
+
+    /// Containers of this instance.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub(crate) async fn containers(&self) -> Result<Vec<ContainerSummary>, ContainerError> {
+        Ok(self.engine.list(&tools_of(&self.incarnation.instance)).await?)
     }
 
     /// Whether a run of this incarnation has the container. A run is on the board before its

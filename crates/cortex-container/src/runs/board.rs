@@ -20,8 +20,18 @@ pub(crate) struct Board {
     entries: Mutex<HashMap<ExecutionId, Entry>>,
     /// Changes whenever a claim is over.
     claims: watch::Sender<()>,
-    keep: Duration,
-    most: usize,
+    keeping: Keeping,
+}
+
+/// How long runs that have ended are kept: until the first of these is reached, the oldest go first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keeping {
+    /// Since their end.
+    pub age: Duration,
+    /// How many.
+    pub runs: usize,
+    /// Bytes of what they wrote, all together.
+    pub bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -40,9 +50,9 @@ pub(crate) enum Started {
 }
 
 impl Board {
-    /// An empty board. Runs that have ended are kept for `keep`, and `most` of them at most.
-    pub(crate) fn new(keep: Duration, most: usize) -> Self {
-        Self { entries: Mutex::default(), claims: watch::Sender::new(()), keep, most }
+    /// An empty board.
+    pub(crate) fn new(keeping: Keeping) -> Self {
+        Self { entries: Mutex::default(), claims: watch::Sender::new(()), keeping }
     }
 
     /// The run of an execution, if one was started.
@@ -102,15 +112,19 @@ impl Board {
     pub(crate) fn forget_old(&self) {
         let now = Instant::now();
         let mut entries = self.lock();
-        let mut ended: Vec<(Instant, ExecutionId)> = entries
-            .iter()
-            .filter(|(_, entry)| entry.claiming == 0)
-            .filter_map(|(id, entry)| Some((entry.run.as_ref()?.ended_since()?, id.clone())))
+        let ended = entries.iter().filter(|(_, entry)| entry.claiming == 0);
+        let mut ended: Vec<(Instant, usize, ExecutionId)> = ended
+            .filter_map(|(id, entry)| {
+                let run = entry.run.as_ref()?;
+                Some((run.ended_since()?, run.size(), id.clone()))
+            })
             .collect();
-        ended.sort();
-        let over = ended.len().saturating_sub(self.most);
-        for (index, (at, id)) in ended.into_iter().enumerate() {
-            if index < over || now.duration_since(at) > self.keep {
+        ended.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
+        let mut bytes = 0;
+        for (index, (at, size, id)) in ended.into_iter().enumerate() {
+            bytes += size;
+            let old = now.duration_since(at) > self.keeping.age;
+            if old || index >= self.keeping.runs || bytes > self.keeping.bytes {
                 entries.remove(&id);
             }
         }
@@ -148,7 +162,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::runs::{Ending, Subject};
+    use crate::runs::{Ending, Subject, ToolRun};
 
     fn live(id: &ExecutionId) -> Arc<Live> {
         let subject = Subject {
@@ -160,9 +174,13 @@ mod tests {
         Live::new(subject, 1, 1)
     }
 
+    fn keeping(runs: usize) -> Keeping {
+        Keeping { age: Duration::from_secs(60), runs, bytes: 100 }
+    }
+
     #[tokio::test]
     async fn one_id_is_started_once() {
-        let board = Arc::new(Board::new(Duration::from_secs(60), 10));
+        let board = Arc::new(Board::new(keeping(10)));
         let id = ExecutionId::generate();
         let starters = (0..50).map(|_| board.start(live(&id)));
         let own = starters.filter(|started| matches!(started, Started::ByCaller(_))).count();
@@ -171,7 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_for_claims_gets_the_run_or_nothing() {
-        let board = Arc::new(Board::new(Duration::from_secs(60), 10));
+        let board = Arc::new(Board::new(keeping(10)));
         let id = ExecutionId::generate();
         assert!(board.claimed(&id).await.is_none());
 
@@ -196,7 +214,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn ended_runs_are_forgotten_and_running_ones_are_not() {
-        let board = Arc::new(Board::new(Duration::from_secs(60), 2));
+        let board = Arc::new(Board::new(keeping(2)));
         let running = ExecutionId::generate();
         board.start(live(&running));
         let mut ids = Vec::new();
@@ -214,5 +232,23 @@ mod tests {
         board.forget_old();
         assert!(board.run(&ids[2]).is_none());
         assert!(board.run(&running).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ended_runs_wrote_is_bounded() {
+        let board = Board::new(keeping(10));
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let id = ExecutionId::generate();
+            let run = live(&id);
+            board.start(Arc::clone(&run));
+            let ended = run.ended_as(Ending::lost("", SystemTime::UNIX_EPOCH));
+            run.settle(ToolRun { stdout: "x".repeat(40), ..ended });
+            tokio::time::advance(Duration::from_secs(1)).await;
+            ids.push(id);
+        }
+        board.forget_old();
+        assert!(board.run(&ids[0]).is_none(), "120 bytes are more than 100");
+        assert!(board.run(&ids[1]).is_some() && board.run(&ids[2]).is_some());
     }
 }

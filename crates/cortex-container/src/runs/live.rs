@@ -177,6 +177,28 @@ impl Live {
         self.lock().ended
     }
 
+    /// Whether its container runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.lock().phase == Phase::Running
+    }
+
+    /// The last line of what it wrote to standard error. `None`: there is none.
+    pub(crate) fn last_error_line(&self) -> Option<String> {
+        let text = self.lock().stderr.text();
+        let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
+        line.map(str::to_owned)
+    }
+
+    /// Bytes that are kept of what it wrote.
+    pub(crate) fn size(&self) -> usize {
+        let state = self.lock();
+        let recorded = state.recorded.as_ref().map_or(0, |run| {
+            let result = run.ending().and_then(|ending| ending.result.as_ref());
+            run.stdout.len() + run.stderr.len() + result.map_or(0, String::len)
+        });
+        state.stdout.kept() + state.stderr.kept() + recorded
+    }
+
     /// How it stands.
     pub(crate) fn snapshot(&self) -> ToolRun {
         let state = self.lock();

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use cortex_core::{ExecutionId, SessionId};
 
-pub(crate) use board::{Board, Claiming, Started};
+pub(crate) use board::{Board, Keeping, Started};
 pub(crate) use capture::Capture;
-pub(crate) use live::{Follower, Live, Progress, Subject};
+pub(crate) use live::{Live, Progress, Subject};
 
 /// A tool run as it stands at one moment.
 #[derive(Debug, Clone, PartialEq)]

@@ -23,7 +23,6 @@ async fn the_calculator_multiplies_six_by_seven() {
     assert!(run.execution_time_seconds > 0.0 && run.started_at.is_some());
     assert!(run.execution_id.starts_with("exec_") && run.container_id.len() == 64);
     bench.nothing_left().await;
-    assert_eq!(bench.storage.records(), Vec::<String>::new(), "its intent is gone");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod docker_crash;
+mod docker_engine;
 mod docker_hardening;
 mod docker_limits;
 mod docker_tools;

@@ -109,7 +109,8 @@ def say(parameters):
 
 
 def sleep(parameters):
-    print("sleeping", flush=True)
+    sys.stdout.write("sleeping\n")
+    sys.stdout.flush()
     time.sleep(parameters.get("seconds", 60))
     result("slept")
 

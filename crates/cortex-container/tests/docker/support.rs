@@ -119,23 +119,26 @@ impl Bench {
         listed.lines().map(str::to_owned).collect()
     }
 
-    /// Waits until nothing of this instance is left, for 10 s at most.
+    /// Waits until nothing of this instance is left, neither containers nor intents, for 10 s at most.
     pub(crate) async fn nothing_left(&self) {
         let began = Instant::now();
-        while !self.containers().is_empty() {
-            assert!(began.elapsed() < Duration::from_secs(10), "left: {:?}", self.containers());
+        loop {
+            let (containers, intents) = (self.containers(), self.storage.records());
+            if containers.is_empty() && intents.is_empty() {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "left: {containers:?} {intents:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }
 
-/// A failed test must not leave containers for others to trip over.
+/// The runtime of a test ends at once, also when the service is about to remove a container. Whether
+/// the service does is asked with [`Bench::nothing_left`].
 impl Drop for Bench {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            for id in self.containers() {
-                docker(&["rm", "--force", &id]);
-            }
+        for id in self.containers() {
+            docker(&["rm", "--force", &id]);
         }
     }
 }
@@ -157,7 +160,7 @@ pub(crate) fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output();
     let output = output.expect("no docker: run scripts/parts/docker.sh");
     let errors = String::from_utf8_lossy(&output.stderr);
-    let gone = errors.contains("No such container");
+    let gone = errors.contains("No such container") || errors.contains("already in progress");
     assert!(
         output.status.success() || gone,
         "docker {arguments:?}: {errors}(no engine? run scripts/parts/docker.sh; no base image? \

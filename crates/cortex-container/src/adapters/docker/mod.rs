@@ -28,8 +28,8 @@ use futures::{StreamExt as _, TryStreamExt as _, future};
 use self::error::{Failure, is_status};
 use crate::{
     ports::{
-        Attached, ContainerEngine, ContainerState, ContainerStats, ContainerSummary, EngineError,
-        EngineVersion, ImageBuild, Output, Signal, Stream,
+        Attached, ContainerEngine, ContainerState, ContainerStats, ContainerSummary,
+        EngineCapabilities, EngineError, EngineVersion, ImageBuild, Output, Signal, Stream,
     },
     sandbox::{ContainerId, ContainerSpec, Labels},
     tool::is_image_reference,
@@ -43,6 +43,7 @@ const LIBRARY_TIMEOUT: u64 = 86_400;
 /// A Docker engine. Connects with every call, so that one that comes and goes needs no care.
 pub(crate) struct DockerEngine {
     host: String,
+    tls: bool,
     client: Mutex<Option<Docker>>,
     call_limit: Duration,
     image_limit: Duration,
@@ -56,7 +57,8 @@ impl DockerEngine {
             .or_else(|| std::env::var("DOCKER_HOST").ok())
             .filter(|host| !host.is_empty())
             .unwrap_or_else(|| DEFAULT_HOST.to_owned());
-        Self { host, client: Mutex::default(), call_limit, image_limit }
+        let tls = std::env::var("DOCKER_TLS_VERIFY").is_ok_and(|value| !value.is_empty());
+        Self { host, tls, client: Mutex::default(), call_limit, image_limit }
     }
 
     /// Where it is looked for.
@@ -72,6 +74,9 @@ impl DockerEngine {
         let connected = match self.host.split_once("://") {
             Some(("unix", path)) => {
                 Docker::connect_with_unix(path, LIBRARY_TIMEOUT, API_DEFAULT_VERSION)
+            }
+            Some(("tcp" | "http", _)) if self.tls => {
+                return Err(self.unavailable("DOCKER_TLS_VERIFY is set, and TLS is not supported"));
             }
             Some(("tcp" | "http", _)) => {
                 Docker::connect_with_http(&self.host, LIBRARY_TIMEOUT, API_DEFAULT_VERSION)
@@ -113,8 +118,21 @@ impl ContainerEngine for DockerEngine {
         Ok(EngineVersion {
             version: version.version.unwrap_or_default(),
             api_version: version.api_version.unwrap_or_default(),
-            kernel: version.kernel_version.unwrap_or_default(),
             architecture: version.arch.unwrap_or_default(),
+        })
+    }
+
+    async fn capabilities(&self) -> Result<EngineCapabilities, EngineError> {
+        let info = self.call("info", self.call_limit, async |docker| docker.info().await).await?;
+        let mut runtimes: Vec<String> = info.runtimes.unwrap_or_default().into_keys().collect();
+        runtimes.sort();
+        Ok(EngineCapabilities {
+            memory_limits: info.memory_limit.unwrap_or_default(),
+            cpu_limits: info.cpu_cfs_quota.unwrap_or_default(),
+            process_limits: info.pids_limit.unwrap_or_default(),
+            cgroup_version: info.cgroup_version.and_then(|version| version.as_ref().parse().ok()),
+            runtimes,
+            system: info.os_type.unwrap_or_default(),
         })
     }
 
