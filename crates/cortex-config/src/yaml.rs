@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Number, Value};
-use serde_saphyr::{Options, Spanned, options::NonFiniteFloatPolicy};
+use serde_saphyr::{Error, Options, Spanned, budget::BudgetBreach, options::NonFiniteFloatPolicy};
 
 use crate::path::Step;
 
@@ -217,8 +217,18 @@ fn position(location: serde_saphyr::Location) -> Position {
     Position { line: number(location.line()), column: number(location.column()) }
 }
 
-fn syntax_error(error: &serde_saphyr::Error) -> SyntaxError {
+fn syntax_error(error: &Error) -> SyntaxError {
     let at = error.location().map(position).unwrap_or_default();
+    if let Error::DuplicateMappingKey { key: Some(key), .. } = error.without_snippet() {
+        return SyntaxError { message: format!("the key '{key}' is written twice"), at };
+    }
+    if let Error::Budget { breach, .. } = error.without_snippet() {
+        let message = match breach {
+            BudgetBreach::Depth { .. } => "the values are nested too deeply",
+            _ => "the text holds too many values",
+        };
+        return SyntaxError { message: message.to_owned(), at };
+    }
     let shown = error.without_snippet().to_string();
     // The library appends its own "at line 3, column 5" to the first line; ours is in `at`.
     let first = shown.lines().next().unwrap_or_default();
@@ -272,7 +282,7 @@ fn number(value: Option<Number>, text: Option<&str>, at: Position) -> Result<Con
     let digits = |t: &str| t.trim_start_matches(['-', '+']).bytes().all(|b| b.is_ascii_digit());
     match (value, text) {
         (Some(value), Some(text)) if value.is_f64() && digits(text) => Err(SyntaxError {
-            message: format!("the number {value} does not fit 64 bits; write it in quotes"),
+            message: format!("the number {text} does not fit 64 bits; write it in quotes"),
             at,
         }),
         (Some(value), text) => {

@@ -1,5 +1,8 @@
 //! The files of a tool or relic as one tar archive that depends on nothing but names and contents:
-//! sorted, without times, owners or the manifest itself.
+//! sorted, without times, owners or the manifest itself. Directories with manifests of their own
+//! belong to those.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
@@ -8,7 +11,7 @@ use crate::{
     error::RegistryError,
     manifest::{Manifest, Source},
     path::TreePath,
-    tree::FileTree,
+    snapshot::Snapshot,
 };
 
 /// Most files of a bundle.
@@ -29,13 +32,23 @@ pub struct Bundle {
 /// [`RegistryError::BundleTooLarge`], or [`RegistryError::Directory`] when a file cannot be read.
 pub fn build(
     manifest: &Manifest,
-    tree: &FileTree,
+    snapshot: &Snapshot,
     max_bytes: u64,
 ) -> Result<Option<Bundle>, RegistryError> {
     let Source::File { path, layer } = &manifest.source else { return Ok(None) };
     let directory = path.parent();
+    let tree = &snapshot.tree;
     let mut files = tree.below(*layer, &directory);
-    files.retain(|(file, _)| file != path && is_content(file));
+    let others: BTreeSet<TreePath> = files
+        .iter()
+        .filter(|(file, _)| snapshot.is_manifest(file))
+        .map(|(file, _)| file.parent())
+        .filter(|home| *home != directory)
+        .collect();
+    files.retain(|(file, _)| {
+        let foreign = others.iter().any(|home| file.is_within(home));
+        !foreign && !snapshot.is_manifest(file) && file.extension() != "pyc"
+    });
     let too_large = |reason| RegistryError::BundleTooLarge { id: manifest.id().clone(), reason };
     if files.len() > MAX_FILES {
         return Err(too_large(format!(
@@ -67,10 +80,6 @@ fn append(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) -> std:
     header.set_uid(0);
     header.set_gid(0);
     archive.append_data(&mut header, name, bytes)
-}
-
-fn is_content(file: &TreePath) -> bool {
-    file.extension() != "pyc"
 }
 
 fn unwritable(path: &TreePath, source: std::io::Error) -> RegistryError {

@@ -95,6 +95,14 @@ impl Source {
         }
     }
 
+    /// The file, or nothing.
+    pub fn file(&self) -> &str {
+        match self {
+            Self::File { path, .. } => path.as_str(),
+            Self::Applied => "",
+        }
+    }
+
     /// Whether it is this file.
     pub fn is_file(&self, path: Option<&TreePath>) -> bool {
         matches!(self, Self::File { path: own, .. } if Some(own) == path)

@@ -238,7 +238,7 @@ impl Registry {
             .collect();
         for index in known {
             let manifest = current.snapshot.at(index);
-            let built = bundle::build(manifest, &current.snapshot.tree, self.max_bundle)?;
+            let built = bundle::build(manifest, &current.snapshot, self.max_bundle)?;
             if let Some(built) = built.filter(|built| built.digest == digest) {
                 self.keep(&built);
                 return Ok(built.archive);
@@ -256,7 +256,7 @@ impl Registry {
         if let Some(digest) = lock(&current.bundle_digests).get(&index) {
             return Ok(digest.clone());
         }
-        let built = bundle::build(manifest, &current.snapshot.tree, self.max_bundle)?;
+        let built = bundle::build(manifest, &current.snapshot, self.max_bundle)?;
         let digest = built.as_ref().map(|built| built.digest.clone()).unwrap_or_default();
         if let Some(built) = built {
             self.keep(&built);

@@ -11,7 +11,7 @@ use crate::{
     diagnostic::{Diagnostic, code},
     kind::{ManifestKind, ManifestRef},
     load::{Broken, Loaded, Outcome, ResolvedImport},
-    manifest::{Manifest, Source},
+    manifest::Manifest,
     path::TreePath,
     tree::FileTree,
 };
@@ -22,7 +22,9 @@ pub struct Snapshot {
     manifests: Vec<Arc<Manifest>>,
     imports: Vec<Vec<ResolvedImport>>,
     by_name: BTreeMap<ManifestRef, usize>,
+    by_path: BTreeMap<TreePath, Vec<usize>>,
     broken: Vec<Broken>,
+    broken_by_name: BTreeMap<ManifestRef, usize>,
     /// Everything that is wrong or doubtful.
     pub diagnostics: Vec<Diagnostic>,
     /// The files that it was loaded from.
@@ -46,12 +48,17 @@ pub enum Lookup<'s> {
 
 impl Snapshot {
     pub(crate) fn new(loaded: Loaded, previous: Option<&Self>, now: SystemTime) -> Self {
-        let Loaded { manifests, imports, by_name, broken, diagnostics, tree } = loaded;
+        let Loaded { manifests, imports, by_name, by_path, broken, diagnostics, tree } = loaded;
+        let broken_names = broken.iter().enumerate().rev();
+        let broken_by_name =
+            broken_names.filter_map(|(index, broken)| Some((broken.id.clone()?, index))).collect();
         let mut snapshot = Self {
             manifests,
             imports,
             by_name,
+            by_path,
             broken,
+            broken_by_name,
             diagnostics,
             tree,
             revision: millis(now),
@@ -73,8 +80,8 @@ impl Snapshot {
         if let Some(index) = self.by_name.get(id) {
             return Lookup::Found(*index, &self.manifests[*index]);
         }
-        match self.broken.iter().find(|broken| broken.id.as_ref() == Some(id)) {
-            Some(broken) => Lookup::Broken(broken),
+        match self.broken_by_name.get(id) {
+            Some(index) => Lookup::Broken(&self.broken[*index]),
             None => Lookup::Missing,
         }
     }
@@ -121,11 +128,14 @@ impl Snapshot {
 
     /// What a file declared.
     pub fn from_file(&self, path: &TreePath) -> Vec<Arc<Manifest>> {
-        let of_file = |manifest: &&Arc<Manifest>| match &manifest.source {
-            Source::File { path: own, .. } => own == path,
-            Source::Applied => false,
-        };
-        self.manifests.iter().filter(of_file).cloned().collect()
+        let indexes = self.by_path.get(path).into_iter().flatten();
+        indexes.map(|index| self.manifests[*index].clone()).collect()
+    }
+
+    /// Whether a file declares a manifest, or tries to.
+    pub fn is_manifest(&self, path: &TreePath) -> bool {
+        let tries = |broken: &Broken| broken.source.is_file(Some(path));
+        self.by_path.contains_key(path) || self.broken.iter().any(tries)
     }
 
     /// The cycles that start at a manifest's file.

@@ -44,6 +44,11 @@ impl Directory {
 
     /// Where a path really leads, if that may be read.
     fn real(&self, path: &TreePath) -> Result<PathBuf, FilesError> {
+        // Whether something is there is nobody's business where nothing may be read.
+        let named = |root: &PathBuf| Path::new(path.as_str()).starts_with(root);
+        if path.is_absolute() && !self.import_roots.iter().any(named) {
+            return Err(OutsideRoot(path.to_string()).into());
+        }
         let real = fs::canonicalize(self.on_disk(path)).map_err(|error| failed(path, error))?;
         let allowed = |root: &Path| fs::canonicalize(root).is_ok_and(|root| real.starts_with(root));
         let inside = if path.is_absolute() {

@@ -42,6 +42,9 @@ impl Files for Embedded {
     }
 
     fn read(&self, path: &TreePath, limit: u64) -> Result<Vec<u8>, FilesError> {
+        if path.is_absolute() {
+            return Err(OutsideRoot(path.to_string()).into());
+        }
         let bytes = self.files.get(path).ok_or_else(|| FilesError::NotFound(path.clone()))?;
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         if size > limit {

@@ -194,6 +194,11 @@ fn version(root: &Fields<'_>) -> Option<String> {
     Some(text)
 }
 
+/// Whether a map has the root of a format of before the predecessor.
+pub fn is_legacy(fields: &Node) -> bool {
+    fields.get("kind").is_none() && LEGACY_ROOTS.iter().any(|(key, _)| fields.get(key).is_some())
+}
+
 /// Refuses a format of before the predecessor, and says what to write instead.
 fn refuse_legacy(root: &Fields<'_>) -> bool {
     if root.has("kind") {
@@ -206,7 +211,8 @@ fn refuse_legacy(root: &Fields<'_>) -> bool {
         "write each entry as a manifest of its own, with 'kind: {kind}', 'version', 'name' (the \
          entry's key in lower case) and 'summary' at the top"
     );
-    root.error(code::LEGACY_FORMAT, key, message, &hint);
+    let at = root.node().entry(key).map_or(root.node().at, |entry| entry.key_at);
+    root.report().error_with_hint(code::LEGACY_FORMAT, at, &root.path().key(*key), message, hint);
     true
 }
 

@@ -9,7 +9,7 @@ mod tool;
 mod workflow;
 
 pub use agent::{Agent, Engine, EngineParameters, PersonaText};
-pub use common::{Common, Import, parse};
+pub use common::{Common, Import, is_legacy, parse};
 pub use fields::Fields;
 pub use relic::Relic;
 pub use tool::Tool;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cortex_config::{ByteSize, Duration, yaml::Content};
+use cortex_config::{
+    ByteSize, Duration, KeyPath,
+    yaml::{Content, Position},
+};
 use serde_json::Value;
 
 use super::{
@@ -21,6 +24,8 @@ pub struct Tool {
     pub parameters: Value,
     /// How it is run.
     pub implementation: Implementation,
+    /// Where its program is named.
+    pub entrypoint_at: Position,
     /// Variables for it.
     pub environment: BTreeMap<String, String>,
 }
@@ -109,6 +114,11 @@ impl Tool {
             description: description.unwrap_or_default().trim().to_owned(),
             parameters: parameters::schema(root, key),
             environment: environment(root),
+            entrypoint_at: root
+                .node()
+                .find(KeyPath::dotted("implementation.entrypoint").steps())
+                .map(|node| node.at)
+                .unwrap_or_default(),
             implementation: implementation(root)?,
         })
     }

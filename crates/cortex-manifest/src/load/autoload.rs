@@ -3,6 +3,8 @@
 //! The whole tree is loaded anyway. What is listed here must be there, and wins its name over other
 //! manifests of that name.
 
+use std::collections::BTreeSet;
+
 use cortex_config::{
     KeyPath,
     yaml::{self, Content},
@@ -21,7 +23,7 @@ const NAMES: [&str; 2] = ["autoload.yml", "autoload.yaml"];
 /// What is listed.
 #[derive(Debug, Default)]
 pub(super) struct Autoload {
-    paths: Vec<TreePath>,
+    paths: BTreeSet<TreePath>,
 }
 
 impl Autoload {
@@ -79,7 +81,9 @@ fn parse(file: &TreePath, tree: &FileTree, options: &LoadOptions, report: &Repor
                 continue;
             };
             match locate(text, tree) {
-                Ok(path) => autoload.paths.push(path),
+                Ok(path) => {
+                    autoload.paths.insert(path);
+                }
                 Err(message) => report.warning(code::AUTOLOAD_NOT_FOUND, item.at, &field, message),
             }
         }

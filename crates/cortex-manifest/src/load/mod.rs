@@ -155,6 +155,7 @@ pub(crate) struct Loaded {
     pub(crate) manifests: Vec<Arc<Manifest>>,
     pub(crate) imports: Vec<Vec<ResolvedImport>>,
     pub(crate) by_name: BTreeMap<ManifestRef, usize>,
+    pub(crate) by_path: BTreeMap<TreePath, Vec<usize>>,
     pub(crate) broken: Vec<Broken>,
     pub(crate) diagnostics: Vec<Diagnostic>,
     pub(crate) tree: FileTree,
@@ -226,6 +227,7 @@ impl Loading {
             manifests: self.manifests,
             imports,
             by_name,
+            by_path: self.by_path,
             broken: self.broken,
             diagnostics,
             tree,
@@ -245,13 +247,12 @@ fn sorted(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
 
 /// Content that was there before keeps the time at which it was first loaded.
 fn keep_time(mut manifest: Manifest, previous: Option<&Snapshot>) -> Manifest {
-    let before = previous.and_then(|previous| {
-        let mut all = previous.all();
-        all.find(|old| {
-            old.id() == manifest.id()
-                && old.source == manifest.source
-                && old.digest == manifest.digest
-        })
+    let same = |old: &Arc<Manifest>| {
+        old.id() == manifest.id() && old.source == manifest.source && old.digest == manifest.digest
+    };
+    let before = previous.and_then(|previous| match &manifest.source {
+        Source::File { path, .. } => previous.from_file(path).into_iter().find(same),
+        Source::Applied => previous.all().find(|old| same(old)).cloned(),
     });
     if let Some(before) = before {
         manifest.loaded_at = before.loaded_at;
@@ -282,3 +283,6 @@ fn about_the_tree(severity: Severity, code: &'static str, message: String) -> Di
         field: String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,10 +40,15 @@ pub(super) fn settle(
             Some(_) => {}
         }
     }
-    names.retain(|id, winner| {
-        let rank = manifests[*winner].source.rank();
-        !broken.iter().any(|b| b.id.as_ref() == Some(id) && b.source.rank() < rank)
-    });
+    // What is broken in a stronger layer does not let the weaker one through unnoticed.
+    for broken in broken {
+        let winner = broken.id.as_ref().and_then(|id| Some((id, *names.get(id)?)));
+        if let Some((id, winner)) = winner
+            && broken.source.rank() < manifests[winner].source.rank()
+        {
+            names.remove(id);
+        }
+    }
     names
 }
 

@@ -2,7 +2,10 @@
 
 use std::time::SystemTime;
 
-use cortex_config::{KeyPath, yaml::Position};
+use cortex_config::{
+    KeyPath,
+    yaml::{Node, Position},
+};
 
 use super::{Broken, LoadOptions};
 use crate::{
@@ -97,10 +100,13 @@ fn read_documents(
 ) -> TextResult {
     let mut result = TextResult::default();
     for document in documents {
-        let report = Report::new(file_of(source));
+        let report = Report::new(source.file());
         let said = document.fields.to_json();
         let (id, common) = document::parse(document, &options.variables, &report);
-        let read = common.map(|common| (prompts(&common, source, tree, options, &report), common));
+        let read = common.map(|common| {
+            doubt_entrypoint(&common, source, tree, &report);
+            (prompts(&common, source, tree, options, &report), common)
+        });
         let has_errors = report.has_errors();
         let found = report.finish();
         match read {
@@ -116,6 +122,24 @@ fn read_documents(
         }
     }
     result
+}
+
+/// Warns of a tool whose program is not among its files.
+fn doubt_entrypoint(common: &Common, source: &Source, tree: &FileTree, report: &Report) {
+    let (Body::Tool(tool), Source::File { path, .. }) = (&common.body, source) else { return };
+    let implementation = &tool.implementation;
+    let program = implementation.entrypoint.as_str();
+    if !implementation.needs_files() || program.is_empty() || program.contains(char::is_whitespace)
+    {
+        return;
+    }
+    if let Ok(file) = path.parent().join(program)
+        && tree.layer_of(&file).is_none()
+    {
+        let field = KeyPath::dotted("implementation.entrypoint");
+        let message = format!("no file '{file}'; the tool cannot run without it");
+        report.warning(code::FILE_NOT_FOUND, tool.entrypoint_at, &field, message);
+    }
 }
 
 /// The texts of an agent's persona, variables in double braces resolved.
@@ -198,7 +222,7 @@ fn unreadable(path: &TreePath, tree: &FileTree, message: &str) -> TextResult {
 
 /// A text that is no manifest, under the name that it seems to have.
 fn refused(text: &str, source: Source, message: String, at: Position) -> TextResult {
-    let report = Report::new(file_of(&source));
+    let report = Report::new(source.file());
     report.error(code::PARSE_ERROR, at, &KeyPath::root(), message);
     let id = guess(text, &source);
     let broken = Broken { id, source, diagnostics: report.finish(), document: None };
@@ -223,13 +247,6 @@ fn guess(text: &str, source: &Source) -> Option<ManifestRef> {
     Some(ManifestRef::new(kind, name))
 }
 
-fn file_of(source: &Source) -> String {
-    match source {
-        Source::File { path, .. } => path.to_string(),
-        Source::Applied => String::new(),
-    }
-}
-
 /// Whether a file's name says that it is a manifest: `tool.yml`, `cleanup.workflow.yaml`.
 fn is_conventional(path: &TreePath) -> bool {
     let yaml = matches!(path.extension().as_str(), "yml" | "yaml");
@@ -249,18 +266,18 @@ fn conventional_kind(path: &TreePath) -> Option<ManifestKind> {
 /// Kubernetes object, a README with front matter are not.
 fn is_manifest(document: &Document) -> bool {
     let fields = &document.fields;
-    let foreign = FOREIGN.iter().any(|key| fields.get(key).is_some());
-    let legacy = fields
-        .entries()
-        .iter()
-        .any(|entry| entry.key.starts_with("Praetorian") || entry.key.starts_with("System"));
-    let named = fields.get("kind").is_some();
-    match document.markdown {
-        Some(_) => {
-            fields.get("kind").and_then(|kind| ManifestKind::lookup(kind.as_text()?)).is_some()
-        }
-        None => !foreign && (named || legacy),
+    if FOREIGN.iter().any(|key| fields.get(key).is_some()) {
+        return false;
     }
+    let kind = fields.get("kind").and_then(Node::as_text);
+    let known = kind.is_some_and(|kind| ManifestKind::lookup(kind).is_some());
+    if document.markdown.is_some() {
+        return known;
+    }
+    let nearly = kind.is_some_and(|kind| ManifestKind::near(kind).is_some());
+    let has = |key| fields.get(key).is_some();
+    let shaped = has("kind") && has("name") && (has("version") || has("summary"));
+    known || nearly || shaped || document::is_legacy(fields)
 }
 
 /// Whether a text that cannot be read was meant to be a manifest.

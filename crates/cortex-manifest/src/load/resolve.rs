@@ -133,7 +133,7 @@ impl Failure {
                 self.message
             ),
             hint: self.hint,
-            file: manifest.source.as_str().to_owned(),
+            file: manifest.source.file().to_owned(),
             at: import.at,
             field: import.field.to_string(),
         }
@@ -199,7 +199,7 @@ impl Search<'_> {
                 return found;
             }
         }
-        if let Some(index) = self.only_one_in(kind, path) {
+        if let Some(index) = self.only_one_in(path, |found| found == kind) {
             return Ok(index);
         }
         for candidate in candidates.iter().filter(|path| path.is_absolute()) {
@@ -207,7 +207,9 @@ impl Search<'_> {
                 return Ok(found);
             }
         }
-        if let Some(found) = self.unscanned(kind, path) {
+        if !path.is_absolute()
+            && let Some(found) = self.unscanned(kind, path)
+        {
             return found;
         }
         Err(self.nothing_at(kind, path))
@@ -224,18 +226,19 @@ impl Search<'_> {
             return Some(Ok(index));
         }
         let found = indexes.first().map(kind_of)?;
-        let message = format!("'{path}' declares a {}", found.lower());
-        let mut failure = Failure::new(code::IMPORT_WRONG_KIND, message);
-        failure.hint = format!("import it under '{}'", found.collection());
-        Some(Err(failure))
+        Some(Err(wrong_kind(path, found)))
     }
 
-    /// The one manifest of this kind that stands directly in a directory.
-    fn only_one_in(&self, kind: ManifestKind, directory: &TreePath) -> Option<usize> {
+    /// The one manifest of a kind that stands directly in a directory.
+    fn only_one_in(
+        &self,
+        directory: &TreePath,
+        wanted: impl Fn(ManifestKind) -> bool,
+    ) -> Option<usize> {
         let inside = self.loading.by_path.iter().filter(|(path, _)| path.parent() == *directory);
         let mut of_kind = inside
             .flat_map(|(_, indexes)| indexes)
-            .filter(|index| self.loading.manifests[**index].id().kind == kind);
+            .filter(|index| wanted(self.loading.manifests[**index].id().kind));
         match (of_kind.next(), of_kind.next()) {
             (Some(index), None) => Some(*index),
             _ => None,
@@ -271,6 +274,9 @@ impl Search<'_> {
     }
 
     fn nothing_at(&self, kind: ManifestKind, path: &TreePath) -> Failure {
+        if let Some(index) = self.only_one_in(path, |_| true) {
+            return wrong_kind(path, self.loading.manifests[index].id().kind);
+        }
         let what = if self.tree.is_directory(path) {
             format!("no {} in the directory '{path}'", kind.lower())
         } else {
@@ -285,6 +291,13 @@ impl Search<'_> {
         }
         failure
     }
+}
+
+fn wrong_kind(path: &TreePath, found: ManifestKind) -> Failure {
+    let message = format!("'{path}' declares a {}", found.lower());
+    let mut failure = Failure::new(code::IMPORT_WRONG_KIND, message);
+    failure.hint = format!("import it under '{}'", found.collection());
+    failure
 }
 
 fn invalid(error: Option<&Diagnostic>) -> Failure {
