@@ -52,6 +52,11 @@ impl SessionHub {
         }
     }
 
+    /// Ends every subscription.
+    pub fn close(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionNo, broadcast::Sender<Notice>>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -26,6 +26,11 @@ impl RevisionHub {
         }
     }
 
+    /// Ends every subscription.
+    pub fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Follows the revisions of `tenant`, of which `read` was read after this call began.
     pub fn subscribe(&self, tenant: &Tenant) -> RevisionWatch {
         let mut topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);

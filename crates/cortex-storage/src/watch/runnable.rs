@@ -1,5 +1,7 @@
 //! Notices of sessions that may have become runnable. Only hints: they shorten a poll.
 
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::{ports::Runnable, tenant::Scope};
@@ -9,29 +11,38 @@ const CAPACITY: usize = 1024;
 
 /// Where hints are told.
 #[derive(Debug)]
-pub struct RunnableHub(broadcast::Sender<Runnable>);
+pub struct RunnableHub(RwLock<broadcast::Sender<Runnable>>);
 
 impl Default for RunnableHub {
     fn default() -> Self {
-        Self(broadcast::Sender::new(CAPACITY))
+        Self(RwLock::new(broadcast::Sender::new(CAPACITY)))
     }
 }
 
 impl RunnableHub {
     /// Whether anybody listens.
     pub fn is_followed(&self) -> bool {
-        self.0.receiver_count() > 0
+        self.sender().receiver_count() > 0
     }
 
     /// Tells everybody who listens.
     pub fn publish(&self, hint: Runnable) {
         // Fails only when nobody listens.
-        drop(self.0.send(hint));
+        drop(self.sender().send(hint));
+    }
+
+    /// Ends every subscription.
+    pub fn close(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = broadcast::Sender::new(1);
+    }
+
+    fn sender(&self) -> RwLockReadGuard<'_, broadcast::Sender<Runnable>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Listens to the hints in `scope`.
     pub fn subscribe(&self, scope: Scope) -> RunnableHints {
-        RunnableHints { receiver: self.0.subscribe(), scope }
+        RunnableHints { receiver: self.sender().subscribe(), scope }
     }
 }
 

@@ -5,5 +5,14 @@
 #[macro_use]
 mod support;
 
+mod direct;
+mod history;
 mod holders;
 mod journal;
+mod ledger;
+mod records;
+mod runnable;
+mod sessions;
+mod state;
+mod tenants;
+mod watch;

@@ -105,6 +105,9 @@ impl SqliteStore {
         {
             tracing::error!(%error, "the writer failed");
         }
+        self.hubs.sessions.close();
+        self.hubs.runnable.close();
+        self.hubs.revisions.close();
         self.reader.pool.close().await;
     }
 
