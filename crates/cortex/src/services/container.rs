@@ -1,7 +1,7 @@
 //! The container service.
 
 use cortex_container::{Container, ContainerConfig};
-use cortex_rpc::{Router, Server, not_offered};
+use cortex_rpc::Server;
 
 use super::{Built, Parts, http, peers::is_ready};
 use crate::{cli::Service, exit::Failure};
@@ -13,14 +13,11 @@ pub fn build(parts: &Parts<'_>) -> Result<Built, Failure> {
     let grace = parts.settings.server.drain.deadline.get();
     let storage = parts.peers.get(Service::Storage);
     let container = Container::new(config, storage.clone(), parts.peers.get(Service::Manifest));
-    let later = Router::new()
-        .route("cortex.container.v1.RelicService", not_offered("relics"))
-        .route("cortex.container.v1.ImageService", not_offered("the management of images"))
-        .route("cortex.container.v1.EngineService", not_offered("the management of the engine"));
     let builder = Server::builder("container")
         .config(parts.settings.server.clone())
-        .forward(later)
+        .forward(Container::not_offered())
         .add_service(container.tool_service())
+        .add_service(container.engine_service())
         .ready_check("storage", move || is_ready("storage", storage.clone()));
     let builder = http::with_json(builder, "container", &http::of_package("cortex.container.v1"))?;
     let mut built = Built::new(Service::Container, builder.build());
