@@ -202,9 +202,9 @@ where
 
 /// Whether the call broke, as opposed to being answered with a refusal.
 fn is_broken(status: &Status) -> bool {
-    let refused_by_name = cortex_rpc::reason(status).is_some_and(|reason| reason != "UNAVAILABLE");
     match status.code() {
-        Code::Unavailable => !refused_by_name,
+        // The service answers, and has no engine: that is said to the model and the client.
+        Code::Unavailable => cortex_rpc::reason(status).as_deref() != Some("ENGINE_UNAVAILABLE"),
         Code::Cancelled | Code::Unknown | Code::DeadlineExceeded => true,
         Code::ResourceExhausted => cortex_rpc::retry_after(status).is_some(),
         _ => false,

@@ -50,10 +50,10 @@ impl Runner {
                 attempt.model = started.model;
             }
             ModelEvent::ContentDelta(delta) => {
-                attempt.gather(turn::content_delta(number, delta.text))
+                attempt.gather(turn::content_delta(number, delta.text));
             }
             ModelEvent::ThinkingDelta(delta) => {
-                attempt.gather(turn::thinking_delta(number, delta.text))
+                attempt.gather(turn::thinking_delta(number, delta.text));
             }
             ModelEvent::ToolCallDelta(delta) => gather_call(attempt, delta),
             ModelEvent::ToolCall(call) => return self.call_completed(call).await,

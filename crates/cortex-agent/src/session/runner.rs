@@ -203,7 +203,7 @@ impl Runner {
             Woken::Flush => self.flush().await?,
             Woken::Retry => self.retry_at = None,
             Woken::Deadline => {
-                self.abort_turn(Abort::deadline(), JournalEffects::default()).await?
+                self.abort_turn(Abort::deadline(), JournalEffects::default()).await?;
             }
             Woken::Answered => {}
             Woken::Stopping => return Err(GrantError::Stopping),

@@ -103,7 +103,7 @@ impl TurnView {
             }
             Event::ToolCall(call) => self.tool_call(event.sequence, call),
             Event::MessageAdded(message) if message.attempt > 0 => {
-                self.end_attempt(message.attempt)
+                self.end_attempt(message.attempt);
             }
             Event::MessageAdded(message) => {
                 self.steers.retain(|steer| steer.message_id != message.message_id);

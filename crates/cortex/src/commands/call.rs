@@ -1,10 +1,14 @@
 //! `cortex call`: any method of any service, by what the server says of itself.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use cortex_rpc::Transport;
 use cortex_transcode::JsonCodec;
-use prost_reflect::{DescriptorPool, MethodDescriptor};
+use prost::Message;
+use prost_reflect::{DescriptorPool, MethodDescriptor, prost_types::FileDescriptorProto};
 use tokio::io::AsyncReadExt;
 use tokio_stream::StreamExt;
 use tonic::Status;
@@ -133,21 +137,30 @@ async fn reflect(mesh: &Mesh) -> Result<DescriptorPool, Failure> {
     else {
         return Err(Failure::other("the server does not list its services"));
     };
-    let files = services
+    let mut questions: Vec<MessageRequest> = services
         .service
         .into_iter()
         .map(|service| MessageRequest::FileContainingSymbol(service.name))
         .collect();
-    let mut seen = HashSet::new();
-    let mut set = Vec::new();
-    for answer in ask(mesh, files).await? {
-        if let MessageResponse::FileDescriptorResponse(found) = answer {
-            set.extend(
-                found.file_descriptor_proto.into_iter().filter(|file| seen.insert(file.clone())),
-            );
+    let mut files = BTreeMap::new();
+    while !questions.is_empty() {
+        for answer in ask(mesh, questions).await? {
+            if let MessageResponse::FileDescriptorResponse(found) = answer {
+                for bytes in found.file_descriptor_proto {
+                    let file = FileDescriptorProto::decode(bytes.as_slice())
+                        .map_err(|error| Failure::other(format!("the server's descriptions: {error}")))?;
+                    files.insert(file.name().to_owned(), (file.dependency, bytes));
+                }
+            }
         }
+        let wanted: BTreeSet<&String> = files
+            .values()
+            .flat_map(|(dependencies, _)| dependencies)
+            .filter(|name| !files.contains_key(*name))
+            .collect();
+        questions = wanted.into_iter().map(|name| MessageRequest::FileByFilename(name.clone())).collect();
     }
-    pool(set)
+    pool(files.into_values().map(|(_, bytes)| bytes).collect())
 }
 
 /// A pool of files that may stand in any order.
@@ -157,9 +170,7 @@ fn pool(mut files: Vec<Vec<u8>>) -> Result<DescriptorPool, Failure> {
         let before = files.len();
         files.retain(|file| pool.decode_file_descriptor_proto(file.as_slice()).is_err());
         if files.len() == before {
-            return Err(Failure::other(
-                "the server's descriptions of its services do not fit together",
-            ));
+            return Err(Failure::other("the server's descriptions of its services do not fit together"));
         }
     }
     Ok(pool)

@@ -9,13 +9,9 @@ use crate::{cli::Service, exit::Failure};
 /// Builds it from the providers that are configured.
 pub fn build(parts: &Parts<'_>) -> Result<Built, Failure> {
     let llm = Llm::new(&parts.settings.llm).map_err(|problems| Failure::config(&problems))?;
-    let builder = Server::builder("llm")
-        .config(parts.settings.server.clone())
-        .add_service(llm.completion_service())
-        .add_service(llm.provider_service());
-    let built = Built::new(
-        Service::Llm,
-        http::with_json(builder, "llm", &http::of_package("cortex.llm.v1"))?.build(),
-    );
+    let builder = llm.install(Server::builder("llm").config(parts.settings.server.clone()));
+    let builder = http::with_json(builder, "llm", &http::of_package("cortex.llm.v1"))?;
+    let mut built = Built::new(Service::Llm, builder.build());
+    built.openai = Some(llm.openai_router());
     Ok(built)
 }

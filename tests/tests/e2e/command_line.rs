@@ -1,0 +1,151 @@
+//! The `cortex` command as people and scripts use it.
+
+use std::process::{Command, Output};
+
+use cortex_e2e::{Mesh, Options, Topology, binary};
+
+fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } =
+        command.stdin(std::process::Stdio::null()).output().expect("the command starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (status.code().unwrap_or(-1), text(stdout), text(stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_and_what_is_left_of_it() {
+    let mesh = Mesh::start(Topology::OneProcess, Options::default()).await;
+    let (code, said, beside) =
+        run(mesh.cortex().args(["chat", "assistant", "use the calculator to multiply 6 by 7"]));
+    assert_eq!(code, 0, "{beside}");
+    assert!(said.contains("→ calculator") && said.contains("42"), "{said}");
+    assert!(!said.contains('\x1b'), "no colours into a pipe");
+    let session = beside.split_whitespace().last().expect("how to go on").to_owned();
+    let (code, _, beside) =
+        run(mesh.cortex().args(["chat", "assistant", "rehearse 3 tokens", "--session", &session]));
+    assert_eq!(code, 0, "{beside}");
+
+    let (_, listed, _) = run(mesh.cortex().args(["session", "list"]));
+    assert!(listed.contains(&session) && listed.contains("active"), "{listed}");
+    let (_, shown, _) = run(mesh.cortex().args(["session", "show", &session]));
+    assert!(shown.contains("calls calculator"), "{shown}");
+    let (_, json, _) = run(mesh.cortex().args(["--output", "json", "session", "list"]));
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["sessions"][0]["message_count"], 6);
+    let (code, _, _) = run(mesh.cortex().args(["session", "end", &session]));
+    assert_eq!(code, 0);
+    let (code, _, beside) =
+        run(mesh.cortex().args(["chat", "assistant", "hello", "--session", &session]));
+    assert_eq!(code, 1, "{beside}");
+    assert!(beside.contains("SESSION_ENDED"), "{beside}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_method_can_be_called_by_reflection() {
+    let mesh = Mesh::start(Topology::OneProcess, Options::default()).await;
+    let (code, listed, beside) = run(mesh.cortex().args(["call"]));
+    assert_eq!(code, 0, "{beside}");
+    for (port, package) in [
+        (8081, "llm"),
+        (8082, "manifest"),
+        (8083, "runtime"),
+        (8084, "storage"),
+        (8085, "agent"),
+        (8086, "container"),
+    ] {
+        let (_, here, _) = run(mesh.cortex().args(["call", "--url", &mesh.url(port)]));
+        let own: Vec<&str> = here.lines().filter(|line| line.starts_with("cortex.")).collect();
+        assert!(
+            !own.is_empty() && own.iter().all(|m| m.starts_with(&format!("cortex.{package}.v1."))),
+            "{here}"
+        );
+        assert!(
+            own.iter().all(|method| listed.contains(method)),
+            "the gateway lists all of {here}"
+        );
+    }
+    let (code, agents, _) = run(mesh.cortex().args(["call", "AgentService/ListAgents"]));
+    assert_eq!(code, 0);
+    assert!(agents.contains("\"assistant\""), "{agents}");
+    let request = r#"{"agent_name":"assistant","metadata":{"n":9007199254740993}}"#;
+    let (_, created, _) =
+        run(mesh.cortex().args(["call", "cortex.agent.v1.SessionService/CreateSession", request]));
+    assert!(created.contains("9007199254740993"), "{created}");
+    let (code, _, beside) =
+        run(mesh.cortex().args(["call", "AgentService/ListAgents", r#"{"nope":1}"#]));
+    assert_eq!(code, 2, "{beside}");
+    assert!(beside.contains("nope"), "{beside}");
+    let (code, _, beside) = run(mesh.cortex().args(["call", "WorkflowService/ListWorkflows"]));
+    assert_eq!(code, 1);
+    assert!(beside.contains("NOT_OFFERED"), "{beside}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_told_for_all_and_for_one() {
+    let mesh = Mesh::start(Topology::OneProcess, Options::default()).await;
+    let (code, said, beside) = run(mesh.cortex().args(["health"]));
+    assert_eq!(code, 0, "{said}{beside}");
+    let offset = mesh.url(0).rsplit(':').next().expect("a port").to_owned();
+    let (code, said, beside) =
+        run(mesh.cortex().args(["health", "storage", "--port-offset", &offset]));
+    assert_eq!((code, said.contains("storage")), (0, true), "{beside}");
+}
+
+#[test]
+fn exit_codes_tell_scripts_what_went_wrong() {
+    let nowhere = ["--url", "http://127.0.0.1:9"];
+    let cortex = || Command::new(binary("cortex"));
+    let (code, _, beside) = run(cortex().args(nowhere).args(["session", "list"]));
+    assert_eq!(code, 4, "{beside}");
+    assert!(beside.contains("cortex up"), "what to do is said: {beside}");
+    assert_eq!(run(cortex().args(["nonsense"])).0, 2);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("cortex.yaml");
+    std::fs::write(&file, "port_offfset: 3\nagent:\n  lease: never\nserver: {max_hops: x}\n")
+        .expect("a file");
+    let (code, _, beside) = run(cortex().arg("--config").arg(&file).args(["config", "check"]));
+    assert_eq!(code, 3);
+    for wrong in ["port_offfset", "port_offset", "agent.lease", "server.max_hops", "cortex.yaml:1"]
+    {
+        assert!(beside.contains(wrong), "{wrong} is not in {beside}");
+    }
+}
+
+#[test]
+fn secrets_are_never_printed() {
+    let printed = run(Command::new(binary("cortex"))
+        .env("OPENAI_API_KEY", "sk-very-secret")
+        .env("CORTEX_AGENT__LEASE", "5s")
+        .args(["config", "print"]));
+    assert_eq!(printed.0, 0, "{}", printed.2);
+    assert!(
+        !printed.1.contains("sk-very-secret") && printed.1.contains("[redacted]"),
+        "{}",
+        printed.1
+    );
+    assert!(
+        printed.1.contains("OPENAI_API_KEY") && printed.1.contains("CORTEX_AGENT__LEASE"),
+        "who says so"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_and_a_taken_directory_are_named() {
+    let mesh = Mesh::start(Topology::OneProcess, Options::default()).await;
+    let offset = mesh.url(0).rsplit(':').next().expect("a port").to_owned();
+    let other = tempfile::tempdir().expect("a directory");
+    let (code, _, beside) =
+        run(mesh.cortex().args(["up", "--port-offset", &offset, "--data-dir"]).arg(other.path()));
+    assert_eq!(code, 1);
+    assert!(beside.contains("--port-offset") && beside.contains("storage"), "{beside}");
+    let (code, _, beside) = run(mesh.cortex().args(["up", "--host", "0.0.0.0"]));
+    assert_eq!(code, 3, "{beside}");
+    assert!(beside.contains("--insecure-bind"), "{beside}");
+}
+
+#[test]
+fn completions_are_there_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (code, script, _) = run(Command::new(binary("cortex")).args(["completions", shell]));
+        assert!(code == 0 && script.contains("session"), "{shell}");
+    }
+}

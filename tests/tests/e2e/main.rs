@@ -1,0 +1,11 @@
+//! Scenarios of users and operators on the real binary, each in both topologies where it can be.
+
+mod architecture;
+mod clients;
+mod command_line;
+mod crash;
+mod errors;
+mod fixtures;
+mod main_job;
+mod numbers;
+mod upstream_faults;
