@@ -93,13 +93,16 @@ a_tool_runs() {
   grep -q 42 "$work/events" || die "the answer lacks 42"
 }
 
+# Answers go to files first: a reader that stops early would fail the writer.
 the_conversation_outlives_a_restart() {
   say "restarting every service"
   compose restart --timeout 45 >/dev/null 2>&1
   up
-  curl -fsS -m 30 "http://$gateway/agent/session/$session/history" | grep -q 42 || die "the history is gone after a restart"
-  post "/agent/session/$session/message" '{"content": "use the calculator to add 20 and 3", "stream": false}' | field response | grep -q 23 \
-    || die "the session does not answer after a restart"
+  curl -fsS -m 30 "http://$gateway/agent/session/$session/history" >"$work/history"
+  grep -q 42 "$work/history" || die "the history is gone after a restart: $(cat "$work/history")"
+  post "/agent/session/$session/message" '{"content": "use the calculator to add 20 and 3", "stream": false}' >"$work/answer"
+  field response <"$work/answer" >"$work/response"
+  grep -q 23 "$work/response" || die "the session does not answer after a restart: $(cat "$work/answer")"
   curl -fsS -m 30 -X DELETE "http://$gateway/agent/session/$session" >/dev/null
 }
 
