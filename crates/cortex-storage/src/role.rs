@@ -58,7 +58,7 @@ impl Storage {
         let store = Arc::clone(&self.store);
         let later = NOT_OFFERED
             .iter()
-            .fold(Router::new(), |router, (name, what)| router.route(*name, not_offered(what)));
+            .fold(Router::new(), |router, (name, what)| router.route(name, not_offered(what)));
         builder
             .add_service(self.journal())
             .add_service(self.sessions())

@@ -57,6 +57,10 @@ impl Work<'_> {
         self.write_revisions(script);
         self.writes.write_deletions(script);
         self.writes.write_housekeeping(script);
+        #[cfg(test)]
+        for sql in &self.writes.raw {
+            script.push(sql);
+        }
         Ok(())
     }
 
@@ -156,7 +160,7 @@ impl Work<'_> {
                 .bind(row.state.number())
                 .bind(row.claimant_id.as_ref().map(|id| id.as_str().to_owned()))
                 .bind(row.claimant_instance.clone())
-                .bind(row.outcome_kind.map(|kind| kind.number()))
+                .bind(row.outcome_kind.map(crate::journal::OutcomeKind::number))
                 .bind(row.settled)
                 .bind(row.created_at.micros())
                 .bind(row.updated_at.micros());

@@ -20,4 +20,7 @@ mod store;
 mod work;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use store::SqliteStore;

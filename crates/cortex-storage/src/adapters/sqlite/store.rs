@@ -48,8 +48,8 @@ pub struct SqliteStore {
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Ends housekeeping.
     _housekeeping: DropGuard,
-    /// Keeps other processes out.
-    _lock: File,
+    /// Keeps other processes out while this one may write.
+    lock: Mutex<Option<File>>,
 }
 
 impl SqliteStore {
@@ -89,7 +89,7 @@ impl SqliteStore {
             hubs,
             tasks: Mutex::new(vec![tokio::spawn(writer.run(waiting))]),
             _housekeeping: stop.clone().drop_guard(),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         });
         let keeper = housekeeping::run(Arc::downgrade(&store), config.clone(), stop);
         store.lock_tasks().push(tokio::spawn(keeper));
@@ -109,6 +109,7 @@ impl SqliteStore {
         self.hubs.runnable.close();
         self.hubs.revisions.close();
         self.reader.pool.close().await;
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Whether the database answers.
@@ -137,7 +138,7 @@ impl SqliteStore {
     pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Answer> {
         let writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let writes = writes.ok_or(StorageError::Closed)?;
-        let (ticket, answer) = Ticket::new(operation);
+        let (ticket, answer) = Ticket::issue(operation);
         writes.send(ticket).await.map_err(|_| StorageError::Closed)?;
         answer.await.map_err(|_| StorageError::Closed)?
     }

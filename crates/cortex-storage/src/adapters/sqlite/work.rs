@@ -109,6 +109,9 @@ pub(super) struct Writes {
     pub(super) purges: Vec<Purge>,
     pub(super) purge_steps: Vec<(PurgeRow, i64)>,
     pub(super) forget_tombstones: Option<Stamp>,
+    /// SQL that a test puts before the commit.
+    #[cfg(test)]
+    pub(super) raw: Vec<&'static str>,
 }
 
 /// One batch in the making.

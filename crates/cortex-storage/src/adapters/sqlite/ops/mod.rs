@@ -49,7 +49,7 @@ pub(super) struct Ticket<O: Operation> {
 
 impl<O: Operation> Ticket<O> {
     /// A ticket for `operation`, and where its answer will be.
-    pub(super) fn new(operation: O) -> (Box<dyn Waiting>, oneshot::Receiver<Result<O::Answer>>) {
+    pub(super) fn issue(operation: O) -> (Box<dyn Waiting>, oneshot::Receiver<Result<O::Answer>>) {
         let (reply, answer) = oneshot::channel();
         (Box::new(Self { operation, decided: None, reply }), answer)
     }
