@@ -4,7 +4,7 @@
 //! keep their spelling; a number with leading zeros or underscores is text; a repeated key, a number
 //! that does not fit 64 bits, and a document beyond [`Limits`] are refused.
 
-use std::fmt;
+use std::{cell::Cell, fmt};
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Number, Value};
@@ -145,7 +145,7 @@ pub struct SyntaxError {
 /// How much YAML is accepted in one text. Above it, reading stops with a [`SyntaxError`].
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of text. 1 MiB by default.
+    /// Bytes of text, and of what it says when aliases are written out. 1 MiB by default.
     pub bytes: usize,
     /// Nested values. 64 by default.
     pub depth: usize,
@@ -169,6 +169,7 @@ pub fn parse_documents(text: &str, limits: Limits) -> Result<Vec<Node>, SyntaxEr
             format!("the text has {} bytes; at most {} are read", text.len(), limits.bytes);
         return Err(SyntaxError { message, at: Position { line: 1, column: 1 } });
     }
+    LEFT.set(limits.bytes);
     serde_saphyr::from_multiple_with_options::<Spanned<Raw>>(text, options(limits))
         .map_err(|error| syntax_error(&error))?
         .into_iter()
@@ -236,6 +237,30 @@ fn syntax_error(error: &Error) -> SyntaxError {
     SyntaxError { message: message.trim_end_matches([',', ':']).to_owned(), at }
 }
 
+thread_local! {
+    /// Bytes of text that the document being read on this thread may still say. The parser counts
+    /// what is written, not what aliases repeat; and serde gives a visitor no other place for it.
+    static LEFT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Takes the bytes of a text from what may still be said.
+fn take<E: de::Error>(text: &str) -> Result<(), E> {
+    let left = LEFT.get().checked_sub(text.len());
+    LEFT.set(left.ok_or_else(|| E::custom("aliases repeat more text than is read"))?);
+    Ok(())
+}
+
+/// A key, which counts like a text.
+struct Key(String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let key = String::deserialize(deserializer)?;
+        take(&key)?;
+        Ok(Self(key))
+    }
+}
+
 /// A value as the parser gives it, before numbers get their spelling back.
 enum Raw {
     Null,
@@ -243,7 +268,7 @@ enum Raw {
     Number(Option<Number>),
     Text(String),
     List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
+    Map(Vec<(Spanned<Key>, Spanned<Raw>)>),
 }
 
 fn node(raw: Spanned<Raw>, source: &str) -> Result<Node, SyntaxError> {
@@ -266,9 +291,9 @@ fn node(raw: Spanned<Raw>, source: &str) -> Result<Node, SyntaxError> {
     Ok(Node { content, at })
 }
 
-fn entry(key: Spanned<String>, value: Spanned<Raw>, source: &str) -> Result<Entry, SyntaxError> {
+fn entry(key: Spanned<Key>, value: Spanned<Raw>, source: &str) -> Result<Entry, SyntaxError> {
     let key_at = position(key.referenced);
-    Ok(Entry { key: key.value, key_at, value: node(value, source)? })
+    Ok(Entry { key: key.value.0, key_at, value: node(value, source)? })
 }
 
 fn spelling(location: serde_saphyr::Location, source: &str) -> Option<&str> {
@@ -332,11 +357,13 @@ impl<'de> de::Visitor<'de> for RawVisitor {
         Ok(Raw::Number(Number::from_f64(value)))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Raw, E> {
+        take(text)?;
         Ok(Raw::Text(text.to_owned()))
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Raw, E> {
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Raw, E> {
+        take(&text)?;
         Ok(Raw::Text(text))
     }
 

@@ -106,6 +106,16 @@ fn bombs_are_refused() {
         laughs.push_str(&format!("{name}: &{name} [{}]\n", vec![format!("*{of}"); 10].join(",")));
     }
     assert!(parse(&laughs).is_err());
+    let mut echo = format!("big: &b '{}'\n", "x".repeat(100_000));
+    for n in 0..50 {
+        echo.push_str(&format!("small{n}: &s{n} x\n"));
+    }
+    echo.push_str(&format!("all: [{}]\n", vec!["*b"; 400].join(",")));
+    let error = parse(&echo).expect_err("40 MB of text");
+    assert!(error.message.contains("aliases repeat"), "{error}");
+    let wide: String = (0..900).map(|n| format!("k{n}: {n}, ")).collect();
+    let wide = format!("wide: &w {{{wide}}}\nall: [{}]\n", vec!["*w"; 1000].join(","));
+    assert!(parse(&wide).is_err(), "900,000 values");
     let limits = Limits { bytes: 10, ..Limits::default() };
     assert!(parse_documents("a: 123456789", limits).is_err());
 }

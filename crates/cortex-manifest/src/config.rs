@@ -18,7 +18,7 @@ pub struct ManifestConfig {
     pub root_aliases: Vec<String>,
     /// Most manifests that are registered. 1 to 100,000.
     pub max_manifests: u32,
-    /// Largest file of a manifest. At most 16 MiB.
+    /// Largest file of a manifest. At most 1 MiB: a manifest travels in one message.
     pub max_file: ByteSize,
     /// Largest bundle of a tool or relic. At most 1 GiB.
     pub max_bundle: ByteSize,
@@ -59,7 +59,7 @@ impl Validate for ManifestConfig {
             problems.add(path.key("max_manifests"), "must be from 1 to 100000");
         }
         let sizes = [
-            ("max_file", self.max_file, ByteSize::mib(16)),
+            ("max_file", self.max_file, ByteSize::mib(1)),
             ("max_bundle", self.max_bundle, ByteSize::mib(1024)),
         ];
         for (key, size, most) in sizes {
@@ -79,5 +79,33 @@ impl Validate for ManifestConfig {
                 problems.add(path, "must be an absolute path");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_out_of_range_is_reported() {
+        let check = |config: &ManifestConfig| {
+            let mut problems = Problems::default();
+            config.validate(&mut problems, &KeyPath::dotted("manifest"));
+            problems.iter().map(|problem| problem.path.to_string()).collect::<Vec<_>>()
+        };
+        assert!(check(&ManifestConfig::default()).is_empty());
+        let wrong = ManifestConfig {
+            max_manifests: 0,
+            max_file: ByteSize::mib(2),
+            max_bundle: ByteSize::default(),
+            closures_kept: 0,
+            rescan: Duration::from_millis(10),
+            import_roots: vec!["/ok".into(), "relative".into()],
+            ..ManifestConfig::default()
+        };
+        let keys = ["max_manifests", "max_file", "max_bundle", "closures_kept", "rescan"];
+        let mut expected: Vec<String> = keys.iter().map(|key| format!("manifest.{key}")).collect();
+        expected.push("manifest.import_roots[1]".to_owned());
+        assert_eq!(check(&wrong), expected);
     }
 }

@@ -73,6 +73,18 @@ pub enum RegistryError {
         /// The tool.
         tool: String,
     },
+    /// A closure that does not fit a message.
+    #[error(
+        "the closure of the agent '{agent}' has {bytes} bytes; at most {limit} fit a message: shorten its prompts, or import less"
+    )]
+    ClosureTooLarge {
+        /// The agent.
+        agent: String,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// A bundle that is no longer, or never was, known here.
     #[error("no bundle '{0}' is known here; resolve its tool again")]
     BundleNotFound(String),
@@ -173,6 +185,11 @@ impl From<RegistryError> for Fault {
             }
             RegistryError::NotInClosure { tool, .. } => {
                 Fault::not_found("MANIFEST_NOT_FOUND", message).with_resource("Tool", tool)
+            }
+            RegistryError::ClosureTooLarge { agent, bytes, limit } => {
+                let quota = format!("{bytes} bytes of {limit}");
+                Fault::resource_exhausted("CLOSURE_TOO_LARGE", message)
+                    .with_quota(format!("agent/{agent}"), quota)
             }
             RegistryError::BundleNotFound(digest) => {
                 Fault::not_found("BUNDLE_NOT_FOUND", message).with_resource("bundle", digest)

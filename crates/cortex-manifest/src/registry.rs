@@ -166,8 +166,9 @@ impl Registry {
         let snapshot = load::load(tree, &texts, Some(&previous), &self.options, self.clock.now());
         let current = Current::new(snapshot);
         let snapshot = current.snapshot.clone();
-        self.changes.record(&previous, &snapshot);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+        // After the swap: who is told of a change finds it.
+        self.changes.record(&previous, &snapshot);
         Ok(snapshot)
     }
 

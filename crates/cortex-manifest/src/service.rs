@@ -10,6 +10,7 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
+use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 
@@ -20,6 +21,7 @@ use crate::{
     error::RegistryError,
     kind::{ManifestKind, ManifestRef},
     load::Checked,
+    manifest::Manifest,
     registry::{Registry, blocking, find},
     snapshot::Snapshot,
     watch,
@@ -35,6 +37,11 @@ pub struct Manifests {
     pub(crate) applied: Applied,
     pub(crate) clock: Arc<dyn Clock>,
 }
+
+/// Bytes of a message that every client reads.
+const MAX_MESSAGE: usize = 4 << 20;
+/// Bytes of documents after which a page of a list ends, whatever its size.
+const MAX_PAGE: usize = 2 << 20;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -135,8 +142,17 @@ impl ManifestService for Manifests {
             }),
         };
         let closure: Arc<Closure> = closure.map_err(to_status)?;
-        let closure = Some(convert::closure(&closure));
-        Ok(Response::new(ResolveAgentResponse { closure }))
+        let response = ResolveAgentResponse { closure: Some(convert::closure(&closure)) };
+        let bytes = response.encoded_len();
+        if bytes > MAX_MESSAGE {
+            let agent = closure.agent.name.clone();
+            return Err(to_status(RegistryError::ClosureTooLarge {
+                agent,
+                bytes,
+                limit: MAX_MESSAGE,
+            }));
+        }
+        Ok(Response::new(response))
     }
 
     async fn resolve_tool(
@@ -308,8 +324,9 @@ fn list(
                 .is_none_or(|token| position(manifest.id()).as_str() > token.position())
     });
     let mut found: Vec<_> = matching.take(size + 1).collect();
-    let more = found.len() > size;
-    found.truncate(size);
+    let fitting = fitting(&found).min(size);
+    let more = found.len() > fitting;
+    found.truncate(fitting);
     let last = found.last().filter(|_| more).map(|(_, manifest)| position(manifest.id()));
     Ok(ListManifestsResponse {
         next_page_token: last.map(|p| PageToken::after(p).encode(&query)).unwrap_or_default(),
@@ -318,6 +335,17 @@ fn list(
             .map(|(index, manifest)| convert::manifest(manifest, &snapshot.warnings(index)))
             .collect(),
     })
+}
+
+/// How many manifests fit one page: one at least.
+fn fitting(manifests: &[(usize, &Arc<Manifest>)]) -> usize {
+    let sizes = manifests.iter().map(|(_, manifest)| manifest.common.document.to_string().len());
+    let mut total = 0;
+    let fit = sizes.take_while(|size| {
+        total += size;
+        total <= MAX_PAGE
+    });
+    fit.count().max(1)
 }
 
 /// Where a manifest stands in a list of all kinds; sorts as the list does.

@@ -75,7 +75,9 @@ impl Follower {
             self.head.changed().await.ok()?;
             match self.registry.changes().since(self.after) {
                 Since::Changes(changes, head) => self.tell(changes, head),
-                Since::Forgotten | Since::BeyondHead(_) => self.tell_everything(),
+                Since::Forgotten => self.tell_everything(),
+                // What this watch has told comes from a snapshot whose changes are being recorded.
+                Since::BeyondHead(_) => {}
             }
         }
     }

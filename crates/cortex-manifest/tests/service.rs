@@ -476,3 +476,39 @@ async fn a_watch_tells_everything_and_then_what_changes() {
     let beyond = mesh.client().watch_manifests(watch(i64::MAX)).await.expect_err("beyond");
     assert_eq!(beyond.code(), Code::OutOfRange);
 }
+
+#[tokio::test]
+async fn what_does_not_fit_a_message_is_said() {
+    let prompt = "x".repeat(1 << 20);
+    let mut all: Vec<(String, Vec<u8>)> =
+        (0..4).map(|n| (format!("p{n}.md"), prompt.clone().into_bytes())).collect();
+    let text = "persona: {agent: p0.md, knowledge: [p1.md, p2.md, p3.md]}\n";
+    all.push(("a.yml".into(), format!("{AGENT}name: a\n{text}").into_bytes()));
+    let big = "y".repeat(1_000_000);
+    for n in 0..5 {
+        all.push((format!("t{n}.yml"), format!("{TOOL}name: t{n}\nx: {big}\n").into_bytes()));
+    }
+    let mesh = Mesh::open(all).await;
+    let error = mesh.resolve("a").await.expect_err("too large");
+    assert_eq!(
+        (error.code(), reason(&error)),
+        (Code::ResourceExhausted, "CLOSURE_TOO_LARGE".into())
+    );
+    let request = ListManifestsRequest::default();
+    let page = mesh.client().list_manifests(request).await.expect("fits").into_inner();
+    assert_eq!(page.manifests.len(), 3);
+    assert!(!page.next_page_token.is_empty());
+}
+
+#[tokio::test]
+async fn a_bundle_that_is_too_large_is_said() {
+    let max_bundle = cortex_config::ByteSize::bytes(10);
+    let config = cortex_manifest::ManifestConfig { max_bundle, ..Default::default() };
+    let mesh = Mesh::build(config, files(), None).await;
+    let error = mesh.tool("counter").await.expect_err("too large");
+    assert_eq!(
+        (error.code(), reason(&error)),
+        (Code::ResourceExhausted, "BUNDLE_TOO_LARGE".into())
+    );
+    assert!(mesh.tool("clock").await.is_ok());
+}
