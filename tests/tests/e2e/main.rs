@@ -4,6 +4,7 @@ mod architecture;
 mod clients;
 mod command_line;
 mod crash;
+mod docs;
 mod errors;
 mod fixtures;
 mod main_job;
