@@ -9,7 +9,8 @@ use cortex_config::Problems;
 use tonic::{Code, Status};
 
 /// Reasons of the mesh that mean: nobody was reached.
-const UNREACHED: [&str; 4] = ["CONNECT_FAILED", "CONNECTION_LOST", "CIRCUIT_OPEN", "NAME_NOT_RESOLVED"];
+const UNREACHED: [&str; 4] =
+    ["CONNECT_FAILED", "CONNECTION_LOST", "CIRCUIT_OPEN", "NAME_NOT_RESOLVED"];
 
 /// Why the command did not do what it was asked for.
 #[derive(Debug)]
@@ -46,7 +47,8 @@ impl Failure {
 
     /// What a service answered.
     pub fn of(url: &str, status: &Status) -> Self {
-        let unanswered = cortex_rpc::reason(status).is_none_or(|reason| UNREACHED.contains(&reason.as_str()));
+        let unanswered =
+            cortex_rpc::reason(status).is_none_or(|reason| UNREACHED.contains(&reason.as_str()));
         match status.code() {
             Code::Unavailable if unanswered => Self::unreachable(format!(
                 "nobody answers at {url}: {}\nstart the mesh with `cortex up`, or name another \

@@ -136,7 +136,8 @@ async fn a_broken_manifest_is_located(topology: Topology) {
     let answered = mesh.session("fine").await;
     assert!(answered.starts_with("session_"), "the others still work");
     let refused = mesh.post("/agent/torn/session", "{}").await;
-    assert_eq!(refused.status, 404, "{}", refused.body);
+    assert_eq!((refused.status, refused.reason().as_str()), (400, "MANIFEST_INVALID"));
+    assert!(refused.body.contains("agents/torn/agent.yml:3:"), "{}", refused.body);
 }
 
 async fn unknown_things_are_not_found(topology: Topology) {

@@ -147,8 +147,9 @@ async fn reflect(mesh: &Mesh) -> Result<DescriptorPool, Failure> {
         for answer in ask(mesh, questions).await? {
             if let MessageResponse::FileDescriptorResponse(found) = answer {
                 for bytes in found.file_descriptor_proto {
-                    let file = FileDescriptorProto::decode(bytes.as_slice())
-                        .map_err(|error| Failure::other(format!("the server's descriptions: {error}")))?;
+                    let file = FileDescriptorProto::decode(bytes.as_slice()).map_err(|error| {
+                        Failure::other(format!("the server's descriptions: {error}"))
+                    })?;
                     files.insert(file.name().to_owned(), (file.dependency, bytes));
                 }
             }
@@ -158,7 +159,8 @@ async fn reflect(mesh: &Mesh) -> Result<DescriptorPool, Failure> {
             .flat_map(|(dependencies, _)| dependencies)
             .filter(|name| !files.contains_key(*name))
             .collect();
-        questions = wanted.into_iter().map(|name| MessageRequest::FileByFilename(name.clone())).collect();
+        questions =
+            wanted.into_iter().map(|name| MessageRequest::FileByFilename(name.clone())).collect();
     }
     pool(files.into_values().map(|(_, bytes)| bytes).collect())
 }
@@ -170,7 +172,9 @@ fn pool(mut files: Vec<Vec<u8>>) -> Result<DescriptorPool, Failure> {
         let before = files.len();
         files.retain(|file| pool.decode_file_descriptor_proto(file.as_slice()).is_err());
         if files.len() == before {
-            return Err(Failure::other("the server's descriptions of its services do not fit together"));
+            return Err(Failure::other(
+                "the server's descriptions of its services do not fit together",
+            ));
         }
     }
     Ok(pool)

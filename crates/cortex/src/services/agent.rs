@@ -9,7 +9,7 @@ use crate::{cli::Service, exit::Failure};
 /// Builds it over storage, manifest, llm and container.
 pub fn build(parts: &Parts<'_>) -> Result<Built, Failure> {
     let mut config = parts.settings.agent.clone();
-    config.instance = parts.instance(&config.instance, "");
+    config.instance = parts.instance(Service::Agent, &config.instance, "");
     let peer = |service| parts.peers.get(service);
     let storage = peer(Service::Storage);
     let manifest = peer(Service::Manifest);

@@ -9,7 +9,8 @@ use crate::{cli::Service, exit::Failure};
 /// Builds it over storage and manifest.
 pub fn build(parts: &Parts<'_>) -> Result<Built, Failure> {
     let mut config = parts.settings.container.clone();
-    config.instance = parts.instance(&config.instance, &ContainerConfig::default().instance);
+    let default = ContainerConfig::default().instance;
+    config.instance = parts.instance(Service::Container, &config.instance, &default);
     let grace = parts.settings.server.drain.deadline.get();
     let storage = parts.peers.get(Service::Storage);
     let container = Container::new(config, storage.clone(), parts.peers.get(Service::Manifest));

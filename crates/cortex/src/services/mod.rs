@@ -57,12 +57,15 @@ pub struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// What this process is an incarnation of: as configured, else the data directory, else the host.
-    pub fn instance(&self, configured: &str, default: &str) -> String {
+    /// What this process is an incarnation of: as configured, else the data directory, else the host
+    /// with the service's port, which no other process can have at the same time.
+    pub fn instance(&self, service: Service, configured: &str, default: &str) -> String {
         if !configured.is_empty() && configured != default {
             return configured.to_owned();
         }
-        self.data_dir.map_or_else(host_name, |data_dir| data_dir.instance().to_owned())
+        let port = service.ports()[0].saturating_add(self.settings.port_offset);
+        let of_host = || format!("{}-{port}", host_name());
+        self.data_dir.map_or_else(of_host, |data_dir| data_dir.instance().to_owned())
     }
 }
 
