@@ -1,1 +1,0 @@
-//! Fakes and fault layers for tests.
