@@ -84,6 +84,19 @@ ports_are_on_loopback_alone() {
   [ -z "$published" ] || die "published beyond this machine: $published"
 }
 
+# As the scraper of deploy/prometheus would: from the stack's network, by the names in its configuration.
+metrics_can_be_scraped() {
+  local target
+  grep -oE '[a-z_]+:80[0-9]+' deploy/prometheus/prometheus.yml >"$work/targets"
+  [ "$(wc -l <"$work/targets")" = 7 ] || die "prometheus.yml names $(wc -l <"$work/targets") targets, expected 7"
+  while read -r target; do
+    docker run --rm --network "$CORTEX_NETWORK" cortex-base-python:bookworm python3 -c 'import sys, urllib.request
+print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())' "http://$target/metrics" >"$work/metrics" </dev/null \
+      || die "metrics of $target cannot be scraped"
+    grep -q '^# TYPE' "$work/metrics" || die "metrics of $target are none: $(head -c 300 "$work/metrics")"
+  done <"$work/targets"
+}
+
 a_tool_runs() {
   say "a message that runs a tool"
   session="$(post /agent/assistant/session '{"user_id": "check", "initial_state": {}, "metadata": {"source": "compose"}}' | field session_id)"
@@ -116,12 +129,14 @@ nothing_is_left() {
 
 "$PARTS_SCRIPTS/docker.sh" start
 "$PARTS_SCRIPTS/compose.sh"
+"$PARTS_SCRIPTS/base-images.sh" python
 inventory | sort >"$work/before"
 scripts/image.sh --tag "$CORTEX_IMAGE" "$@" >/dev/null
 compose config --quiet
 up
 the_commands_of_the_specification_work
 ports_are_on_loopback_alone
+metrics_can_be_scraped
 a_tool_runs
 the_conversation_outlives_a_restart
 nothing_is_left
