@@ -9,4 +9,5 @@ mod errors;
 mod fixtures;
 mod main_job;
 mod numbers;
+mod sessions;
 mod upstream_faults;
