@@ -77,7 +77,7 @@ fn kill_a_writer(dir: &TempDir, round: u32, acknowledged: &mut Acknowledged) {
         Some((session.to_owned(), sequence.parse::<i64>().ok()?, request.to_owned()))
     });
     let mut note = |(session, sequence, request)| {
-        acknowledged.entry(session).or_insert_with(Vec::new).push((sequence, request));
+        acknowledged.entry(session).or_default().push((sequence, request));
     };
     // It writes, so it has begun; now at any moment.
     note(lines.next().expect("a first acknowledgement"));

@@ -1,0 +1,30 @@
+//! Random interleavings of everything that moves a session, on the real storage and on a small model
+//! side by side: both must answer the same, and leave the same behind.
+//!
+//! The model is the storage's part of the protocol's checked model, with sequences and leases instead
+//! of their abstractions. Each case also checks what the protocol promises as a whole: one gapless
+//! log that every watcher sees, no event of a fenced holder, one claimant per execution, and no
+//! command left without a session that somebody will find.
+
+mod model;
+mod run;
+mod step;
+
+use proptest::{collection::vec, prelude::*, test_runner::Config};
+
+/// Cases of the short form; `PROPTEST_CASES` sets more.
+const SHORT: u32 = 32;
+
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(SHORT)
+}
+
+proptest! {
+    #![proptest_config(Config { cases: cases(), failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn storage_and_model_agree(steps in vec(step::any(), 1..160)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(run::Run::new().run(&steps))?;
+    }
+}
