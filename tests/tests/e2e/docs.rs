@@ -1,12 +1,14 @@
 //! The documents against the code: what they list is what there is.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use cortex_e2e::repository;
+use cargo_metadata::{CargoOpt, MetadataCommand};
+use cortex_e2e::{binary, repository};
 
 /// Names of gRPC codes, which stand beside reasons everywhere. A few are reasons too, where
 /// somebody makes a fault of them.
@@ -42,6 +44,116 @@ fn every_reason_is_documented_and_every_documented_reason_is_given() {
     assert!(missing.is_empty(), "docs/errors.md lacks {missing:?}");
     let stale: Vec<_> = documented.difference(&mentioned).collect();
     assert!(stale.is_empty(), "docs/errors.md lists what no code gives: {stale:?}");
+}
+
+#[test]
+fn every_dependency_is_documented_and_every_documented_one_is_used() {
+    let metadata = MetadataCommand::new()
+        .manifest_path(repository().join("Cargo.toml"))
+        .features(CargoOpt::AllFeatures)
+        .no_deps()
+        .other_options(["--offline".to_owned()])
+        .exec()
+        .expect("cargo metadata");
+    let used: BTreeSet<String> = metadata
+        .packages
+        .iter()
+        .flat_map(|package| &package.dependencies)
+        .filter(|dependency| dependency.path.is_none())
+        .map(|dependency| dependency.name.clone())
+        .collect();
+    let documented: BTreeSet<String> = rows("dependencies.md")
+        .filter(|cells| cells[0] != "crate")
+        .flat_map(|cells| cells[0].split(", ").map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let missing: Vec<_> = used.difference(&documented).collect();
+    assert!(missing.is_empty(), "docs/dependencies.md lacks {missing:?}");
+    let stale: Vec<_> = documented.difference(&used).collect();
+    assert!(stale.is_empty(), "docs/dependencies.md lists what nobody uses: {stale:?}");
+}
+
+#[test]
+fn every_setting_is_documented_with_its_default() {
+    let documented: BTreeMap<String, String> = rows("configuration.md")
+        .filter_map(|cells| {
+            let key = cells[0].strip_prefix('`')?.strip_suffix('`')?;
+            let is_key = cells.len() == 3 && key.starts_with(|c: char| c.is_ascii_lowercase());
+            is_key.then(|| (key.to_owned(), cells[1].clone()))
+        })
+        .collect();
+    let in_force = settings();
+    assert!(in_force.len() > 100, "too little is printed: {in_force:?}");
+    for (key, value) in &in_force {
+        let Some(told) = documented.get(&documented_key(key)) else {
+            panic!("docs/configuration.md lacks {key}, which is {value}");
+        };
+        let depends = ["see below", "processors"].contains(&told.as_str());
+        let provider = *key != documented_key(key);
+        assert!(
+            depends || provider || told == value,
+            "{key}: {value}, and the document says {told}"
+        );
+    }
+    let known: BTreeSet<String> = in_force.keys().map(|key| documented_key(key)).collect();
+    let stale: Vec<_> = documented.keys().filter(|key| !known.contains(*key)).collect();
+    assert!(stale.is_empty(), "docs/configuration.md lists what is no setting: {stale:?}");
+}
+
+/// What `cortex config print` says where nothing is set: keys with dots, and values as the document
+/// writes them.
+fn settings() -> BTreeMap<String, String> {
+    let home = tempfile::tempdir().expect("a directory");
+    let printed = Command::new(binary("cortex"))
+        .args(["config", "print"])
+        .current_dir(home.path())
+        .env_clear()
+        .env("HOME", home.path())
+        .output()
+        .expect("cortex runs");
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    let mut path: Vec<String> = Vec::new();
+    let mut found = BTreeMap::new();
+    for line in String::from_utf8(printed.stdout).expect("text").lines() {
+        let depth = (line.len() - line.trim_start().len()) / 2;
+        let (key, value) = line.trim().split_once(':').expect("a key");
+        path.truncate(depth);
+        path.push(key.to_owned());
+        if !value.is_empty() {
+            found.insert(path.join("."), as_documented(value.trim()));
+        }
+    }
+    found
+}
+
+fn as_documented(value: &str) -> String {
+    match value {
+        "null" => "absent".to_owned(),
+        "\"\"" => "empty".to_owned(),
+        // The nearest number of 32 bits.
+        "0.10000000149011612" => "0.1".to_owned(),
+        other => other.replace('"', ""),
+    }
+}
+
+/// The key under which the document describes a setting: providers share one description.
+fn documented_key(key: &str) -> String {
+    let other = ["llm.groq.", "llm.gemini.", "llm.anthropic."];
+    if let Some(rest) = other.iter().find_map(|prefix| key.strip_prefix(prefix)) {
+        return format!("llm.openai.{rest}");
+    }
+    let images = "container.runtime_images";
+    if key.starts_with(images) { images.to_owned() } else { key.to_owned() }
+}
+
+/// The rows of a document's tables, cell by cell.
+fn rows(document: &str) -> impl Iterator<Item = Vec<String>> + use<> {
+    let text = fs::read_to_string(repository().join("docs").join(document)).expect("the document");
+    let rows: Vec<Vec<String>> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
+        .map(|line| line.split(" | ").map(|cell| cell.trim().to_owned()).collect())
+        .collect();
+    rows.into_iter()
 }
 
 /// What the services can give for certain, and every word that may be a reason.
