@@ -19,3 +19,17 @@ pub fn binary(name: &str) -> PathBuf {
         .find(|path| path.is_file())
         .unwrap_or_else(|| panic!("{name} is not built: cargo build -p cortex -p cortex-toolbox"))
 }
+
+/// A tool that the parts scripts install from the npm registry: `buf`, `llmock`.
+///
+/// # Panics
+/// When it is not installed, with the way to get it.
+pub fn npm_binary(name: &str) -> PathBuf {
+    let parts = std::env::var_os("CORTEX_PARTS_DIR").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").expect("a home")).join(".cache/cortex-parts"),
+        PathBuf::from,
+    );
+    let path = parts.join("npm/node_modules/.bin").join(name);
+    assert!(path.exists(), "{name} is not installed at {}: scripts/parts/npm.sh", path.display());
+    path
+}

@@ -9,7 +9,7 @@ mod mesh;
 mod sse;
 mod upstream;
 
-pub use binary::{binary, repository};
+pub use binary::{binary, npm_binary, repository};
 pub use curl::{Answer, curl};
 pub use mesh::{Mesh, Options, Topology};
 pub use sse::{Frame, frames};

@@ -2,14 +2,13 @@
 
 use std::{
     net::TcpListener,
-    path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
-use crate::curl;
+use crate::{curl, npm_binary};
 
 /// A running aimock. Killed when dropped.
 pub struct Upstream {
@@ -27,7 +26,7 @@ impl Upstream {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("fixtures.json"), fixtures).expect("a fixture file");
         let port = free_port();
-        let process = Command::new(llmock())
+        let process = Command::new(npm_binary("llmock"))
             .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-f"])
             .arg(directory.path())
             .args(flags)
@@ -62,16 +61,6 @@ impl Drop for Upstream {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-fn llmock() -> PathBuf {
-    let parts = std::env::var_os("CORTEX_PARTS_DIR").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").expect("a home")).join(".cache/cortex-parts"),
-        PathBuf::from,
-    );
-    let path = parts.join("npm/node_modules/.bin/llmock");
-    assert!(path.exists(), "aimock is not installed at {}: scripts/parts/npm.sh", path.display());
-    path
 }
 
 fn free_port() -> u16 {

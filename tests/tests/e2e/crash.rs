@@ -126,6 +126,68 @@ async fn a_tool_that_runs_through_a_crash_has_one_result(topology: Topology) {
     }
 }
 
+/// Kills of the short form; `make prove` does many more.
+const SHORT: usize = 6;
+/// Kills of the long form.
+const LONG: usize = 150;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_at_random_moments_change_nothing_that_was_seen() {
+    kill_at_random(SHORT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "make prove"]
+async fn many_kills_at_random_moments_change_nothing_that_was_seen() {
+    kill_at_random(LONG).await;
+}
+
+/// Each round a message is accepted, the process dies at a random moment of its turn, and comes back.
+async fn kill_at_random(kills: usize) {
+    let options = Options::default().env("CORTEX_LLM__REHEARSAL__TOKEN_DELAY", "3ms");
+    let mut mesh = Mesh::start(Topology::OneProcess, options).await;
+    let session = mesh.session("assistant").await;
+    let mut seen: Vec<Frame> = Vec::new();
+    let mut slowest = Duration::ZERO;
+    for round in 1..=kills {
+        let path = format!("/agent/session/{session}/messages");
+        let content = ["rehearse 60 tokens", "use the calculator to multiply 6 by 7"][round % 2];
+        let body = format!(
+            r#"{{"content": "{content}", "request_id": "round-{round}", "return_immediately": true}}"#
+        );
+        assert_eq!(mesh.post(&path, &body).await.json()["status"], "accepted", "round {round}");
+        tokio::time::sleep(Duration::from_millis(rand::random::<u64>() % 300)).await;
+        mesh.kill();
+        slowest = slowest.max(mesh.restart().await);
+        // The reply to the first may be lost: the client says it again, and it is the same message.
+        assert_eq!(mesh.post(&path, &body).await.json()["status"], "accepted", "round {round}");
+        let after = seen.last().map_or(0, |frame| frame.id);
+        seen.extend(resume(&mesh, &session, after).await);
+        assert_rounds(&seen, round);
+    }
+    let path = format!("/agent/session/{session}/events?replay_only=true");
+    assert_eq!(
+        frames(&mesh.get(&path).await.body),
+        seen,
+        "what was seen in pieces is what is there"
+    );
+    eprintln!("{kills} kills; the slowest start to readiness took {slowest:?}");
+}
+
+/// As many turns as rounds, each begun and ended once, every call with one result.
+fn assert_rounds(events: &[Frame], rounds: usize) {
+    let ids: Vec<i64> = events.iter().map(|frame| frame.id).collect();
+    assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
+    let count = |name: &str| events.iter().filter(|frame| frame.event == name).count();
+    assert_eq!((count("turn_started"), count("turn_completed")), (rounds, rounds));
+    let called = |frame: &&Frame| frame.event == "tool_call" && !frame.data["completed"].is_null();
+    assert_eq!(
+        events.iter().filter(called).count(),
+        count("tool_result"),
+        "every call has one result"
+    );
+}
+
 /// Waits until some text of the answer is in the journal.
 async fn wait_for_text(mesh: &Mesh, session: &str) {
     let path = format!("/agent/session/{session}/events?replay_only=true");
