@@ -13,7 +13,7 @@ mod step;
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 
 /// Cases of the short form; `PROPTEST_CASES` sets more.
-const SHORT: u32 = 32;
+const SHORT: u32 = 24;
 
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(SHORT)
@@ -23,7 +23,7 @@ proptest! {
     #![proptest_config(Config { cases: cases(), failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn storage_and_model_agree(steps in vec(step::any(), 1..160)) {
+    fn storage_and_model_agree(steps in vec(step::any(), 1..120)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(run::Run::new().run(&steps))?;
     }

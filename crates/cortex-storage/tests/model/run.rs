@@ -143,6 +143,9 @@ impl Run {
                 self.acquire(session, holder % self.holders.len(), stale).await
             }
             Step::Append { session, holder, stale, effect } => {
+                if holder > 0 {
+                    self.prepare(session, effect).await?;
+                }
                 let holder = self.likely_holder(session, holder);
                 self.append(session, holder, stale, effect).await
             }
@@ -153,6 +156,10 @@ impl Run {
             }
             Step::Claim { row, claimant, stale } => self.claim(row, claimant, stale).await,
             Step::Finish { row, claimant, lost } => self.finish(row, claimant, lost).await,
+            Step::Execute { row, lost } => {
+                self.claim(row, 0, false).await?;
+                self.finish(row, 0, lost).await
+            }
             Step::Pass { millis } => {
                 self.clock.advance(Duration::from_millis(millis));
                 self.model.now += millis;
@@ -165,6 +172,20 @@ impl Run {
             }
             Step::Reopen => self.reopen().await,
         }
+    }
+
+    /// Mostly somebody holds the session, and a turn is open for an intent.
+    async fn prepare(&mut self, session: usize, effect: Effect) -> Checked {
+        let valid = self.model.holders.iter().rposition(|holder| !holder.voided);
+        if let (None, Some(holder)) = (self.model.sessions[session].holder, valid) {
+            self.acquire(session, holder, false).await?;
+        }
+        let s = &self.model.sessions[session];
+        if let (Effect::Intend, None, Some(holder)) = (effect, s.turn, s.holder) {
+            self.submit(session, true, false).await?;
+            self.append(session, holder, false, Effect::Open).await?;
+        }
+        Ok(())
     }
 
     /// Mostly the session's holder, so that most steps do something.

@@ -87,6 +87,11 @@ pub enum Step {
         claimant: usize,
         lost: bool,
     },
+    /// A claim under the current epoch, and its outcome.
+    Execute {
+        row: usize,
+        lost: bool,
+    },
     /// Milliseconds pass.
     Pass {
         millis: u64,
@@ -132,11 +137,12 @@ pub fn any() -> impl Strategy<Value = Step> {
         2 => holder().prop_map(|holder| Step::Renew { holder }),
         1 => holder().prop_map(|holder| Step::Retire { holder }),
         8 => (session(), holder(), stale()).prop_map(|(session, holder, stale)| Step::Acquire { session, holder, stale }),
-        24 => (session(), holder(), stale(), effect()).prop_map(|(session, holder, stale, effect)| Step::Append { session, holder, stale, effect }),
+        40 => (session(), holder(), stale(), effect()).prop_map(|(session, holder, stale, effect)| Step::Append { session, holder, stale, effect }),
         3 => session().prop_map(|session| Step::Repeat { session }),
         4 => (session(), holder(), stale(), proptest::option::of(proptest::bool::ANY)).prop_map(|(session, holder, stale, wait)| Step::Release { session, holder, stale, wait }),
-        14 => (0..8_usize, 0..2_usize, stale()).prop_map(|(row, claimant, stale)| Step::Claim { row, claimant, stale }),
-        12 => (0..8_usize, 0..2_usize, proptest::bool::ANY).prop_map(|(row, claimant, lost)| Step::Finish { row, claimant, lost }),
+        8 => (0..8_usize, 0..2_usize, stale()).prop_map(|(row, claimant, stale)| Step::Claim { row, claimant, stale }),
+        6 => (0..8_usize, 0..2_usize, proptest::bool::ANY).prop_map(|(row, claimant, lost)| Step::Finish { row, claimant, lost }),
+        10 => (0..8_usize, proptest::bool::ANY).prop_map(|(row, lost)| Step::Execute { row, lost }),
         3 => (1..4_000_u64).prop_map(|millis| Step::Pass { millis }),
         1 => session().prop_map(|session| Step::Rewatch { session }),
         1 => Just(Step::Reopen),
