@@ -163,8 +163,8 @@ impl CallContext {
         self
     }
 
-    /// Writes what the next service needs. Replaces what is there.
-    pub(crate) fn inject(&self, headers: &mut HeaderMap) {
+    /// Writes what the next service needs, which is `hop` further on. Replaces what is there.
+    pub(crate) fn inject(&self, headers: &mut HeaderMap, hop: u32) {
         let mut set = |name: HeaderName, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
@@ -178,7 +178,7 @@ impl CallContext {
             Some(Ok(user)) => headers.insert(USER, user),
             _ => headers.remove(USER),
         };
-        headers.insert(HOPS, HeaderValue::from(self.hops.saturating_add(1)));
+        headers.insert(HOPS, HeaderValue::from(self.hops.saturating_add(hop)));
     }
 }
 
@@ -223,7 +223,7 @@ mod tests {
         cx.request_id = Some("req_7".into());
         let mut headers = HeaderMap::new();
         headers.insert(TENANT, HeaderValue::from_static("someone_else"));
-        cx.inject(&mut headers);
+        cx.inject(&mut headers, 1);
         assert_eq!(headers[TENANT], "acme");
         assert_eq!(headers[USER], "ann");
         assert_eq!(headers[REQUEST_ID], "req_7");

@@ -148,6 +148,41 @@ async fn routes_win_over_the_fallback_on_both_versions_of_http() {
 }
 
 #[tokio::test]
+async fn the_fallbacks_calls_carry_the_context_and_are_no_hop() {
+    let fallback = |transport: Transport| {
+        tower::service_fn(move |request: Request<Body>| {
+            let mut client = echo::EchoClient(transport.clone());
+            async move {
+                let mut call = tonic::Request::new(ask("context"));
+                *call.extensions_mut() = request.extensions().clone();
+                let said = client.echo(call).await.expect("answered").into_inner().text;
+                Ok::<_, std::convert::Infallible>(Response::new(Full::new(bytes::Bytes::from(
+                    said,
+                ))))
+            }
+        })
+    };
+    let echo = Echo::default();
+    let server = Server::builder("echo")
+        .descriptors(echo::pool())
+        .add_service(echo)
+        .fallback(fallback)
+        .build();
+    let peer = "127.0.0.1:1".parse().expect("an address");
+    let peer = cortex_rpc::Peer::Socket { remote: peer, local: peer };
+    let request = Request::get("http://localhost/x")
+        .header("x-request-id", "abc")
+        .header("x-cortex-tenant", "somebody-else")
+        .body(Body::empty());
+    let answer = server.answer(request.expect("a request"), peer).await;
+    let body = answer.into_body().collect().await.expect("a body").to_bytes();
+    let said = String::from_utf8_lossy(&body).into_owned();
+    assert_eq!(echo::told(&said, "request"), "abc");
+    assert_eq!(echo::told(&said, "tenant"), "default", "a socket is not believed, on any way");
+    assert_eq!(echo::told(&said, "hops"), "0");
+}
+
+#[tokio::test]
 async fn failures_are_googles_json_and_never_internals() {
     let url = port().await;
     for path in ["/nothing", "/panic"] {

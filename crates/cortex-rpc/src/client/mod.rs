@@ -88,25 +88,40 @@ impl Client {
             return Err(ClientError::NoUrl);
         }
         let endpoints = Endpoints::new(targets, self.config.clone());
-        Ok(self.stack(Balance::new(endpoints), true))
+        let inner = self.deadline_and_retry(Balance::new(endpoints), true);
+        Ok(self.context_and_metrics(inner, 1))
     }
 
     /// The client's layers over any service, such as [`crate::local`].
     pub fn layers<S: GrpcService>(&self, service: S) -> Transport {
-        self.stack(service, false)
+        let inner = self.deadline_and_retry(service, false);
+        self.context_and_metrics(inner, 1)
     }
 
-    fn stack<S: GrpcService>(&self, service: S, over_network: bool) -> Transport {
+    /// The client's layers for a service's calls to itself, which are no hop.
+    pub(crate) fn layers_within<S: GrpcService>(&self, service: S) -> Transport {
+        let inner = self.deadline_and_retry(service, false);
+        self.context_and_metrics(inner, 0)
+    }
+
+    fn context_and_metrics<S: GrpcService>(&self, inner: S, hop: u32) -> Transport {
+        match &self.metrics {
+            Some(metrics) => {
+                Transport::new(Propagate::new(Measure::new(inner, metrics.clone()), hop))
+            }
+            None => Transport::new(Propagate::new(inner, hop)),
+        }
+    }
+
+    fn deadline_and_retry<S: GrpcService>(
+        &self,
+        service: S,
+        over_network: bool,
+    ) -> ClientDeadline<Retry<S>> {
         let attempt_timeout = self.config.attempt_timeout.get();
         let methods = self.methods.clone();
         let retry = Retry::new(service, methods, &self.config.retry, attempt_timeout, over_network);
-        let deadline = ClientDeadline::new(retry, self.methods.clone());
-        match &self.metrics {
-            Some(metrics) => {
-                Transport::new(Propagate::new(Measure::new(deadline, metrics.clone())))
-            }
-            None => Transport::new(Propagate::new(deadline)),
-        }
+        ClientDeadline::new(retry, self.methods.clone())
     }
 }
 

@@ -18,11 +18,13 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Propagate<S> {
     inner: S,
+    hop: u32,
 }
 
 impl<S> Propagate<S> {
-    pub(crate) fn new(inner: S) -> Self {
-        Self { inner }
+    /// `hop` is how much further the call is when it arrives: 1, or 0 within one service.
+    pub(crate) fn new(inner: S, hop: u32) -> Self {
+        Self { inner, hop }
     }
 }
 
@@ -37,14 +39,14 @@ impl<S: GrpcService> Service<Request<Body>> for Propagate<S> {
 
     fn call(&mut self, mut request: Request<Body>) -> CallFuture {
         match request.extensions().get::<CallContext>().cloned() {
-            Some(context) => context.inject(request.headers_mut()),
-            None => complete(request.headers_mut()),
+            Some(context) => context.inject(request.headers_mut(), self.hop),
+            None => complete(request.headers_mut(), self.hop),
         }
         Box::pin(self.inner.call(request))
     }
 }
 
-fn complete(headers: &mut HeaderMap) {
+fn complete(headers: &mut HeaderMap, hop: u32) {
     if !headers.contains_key(REQUEST_ID)
         && let Ok(id) = HeaderValue::from_str(&new_request_id())
     {
@@ -57,5 +59,5 @@ fn complete(headers: &mut HeaderMap) {
         }
     }
     let hops = headers.get(HOPS).and_then(|hops| hops.to_str().ok()?.parse::<u32>().ok());
-    headers.insert(HOPS, HeaderValue::from(hops.unwrap_or(0).saturating_add(1)));
+    headers.insert(HOPS, HeaderValue::from(hops.unwrap_or(0).saturating_add(hop)));
 }

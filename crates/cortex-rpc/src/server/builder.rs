@@ -185,7 +185,8 @@ impl ServerBuilder {
         let grpc = this.grpc(&methods, &metrics, &drain);
         let client = Client::default().with_methods(methods);
         let transport = client.layers(StripExtensions::new(grpc.clone()));
-        let fallback = this.fallback.take().map(|make| make(transport.clone()));
+        let within = client.layers_within(StripExtensions::new(grpc.clone()));
+        let fallback = this.fallback.take().map(|make| make(within));
         let http = http_service(HttpParts {
             name: this.name.clone(),
             version: this.version,

@@ -1,5 +1,6 @@
 //! One world per test: a server with the test service, and a client on one of the transports.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(clippy::panic, reason = "tests fail by it")]
 
 pub mod echo;
 
