@@ -62,17 +62,17 @@ on_both_transports! {
         let begun = Instant::now();
         let error = client.unary("Read", ask("busy_long")).await.expect_err("an hour is too long");
         assert_eq!(retry_after(&error), Some(Duration::from_secs(3600)));
-        assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 
     no_attempt_begins_after_the_deadline(world) {
         let mut client = over(world.way, &world, ClientConfig::default());
         let mut request = Request::new(ask_n("busy", 100));
-        request.set_timeout(Duration::from_millis(150));
+        request.set_timeout(Duration::from_millis(190));
         let begun = Instant::now();
         let error = client.unary("Read", request).await.expect_err("always");
         assert_eq!(error.code(), Code::ResourceExhausted, "the failure, not the time-out: {error}");
-        assert!(begun.elapsed() < Duration::from_millis(150), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_millis(190), "{:?}", begun.elapsed());
         assert_eq!(world.state.calls(), 1);
     }
 
@@ -82,7 +82,7 @@ on_both_transports! {
         let mut client = over(world.way, &world, config);
         let begun = Instant::now();
         client.unary("Read", ask_n("flaky_slow", 1)).await.expect("the second attempt");
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
         until("the first was dropped", || world.state.calls() == 2).await;
     }
 

@@ -53,7 +53,7 @@ on_both_transports! {
         assert!(retry_after(&error).is_some());
         let error = stuck.await.expect("no panic").expect_err("it ends before its headers");
         assert_eq!(error.code(), Code::Unavailable);
-        assert!(begun.elapsed() < Duration::from_millis(400), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 
         let items: Vec<_> = work.collect().await;
         assert!(items.iter().all(Result::is_ok), "{items:?}");
@@ -80,7 +80,7 @@ on_both_transports! {
         let stopped = stopped(world).await;
         assert_eq!(stopped.forced_calls, 1);
         assert_eq!(stopped.forced_connections, usize::from(way == Way::Tcp));
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 
     health_says_so_first_while_calls_are_still_taken(world, drains(600, 1_000)) {

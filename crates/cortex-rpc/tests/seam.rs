@@ -40,7 +40,7 @@ async fn running_out_of_time_is_deadline_exceeded() {
         let begun = Instant::now();
         let error = client.echo(request).await.expect_err("too late");
         assert_eq!(error.code(), Code::DeadlineExceeded, "tcp {tcp}: {error}");
-        assert!(begun.elapsed() < Duration::from_secs(1), "tcp {tcp}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5), "tcp {tcp}: {:?}", begun.elapsed());
         until("the handler is dropped", || state.ended() == 1).await;
     }
 }
