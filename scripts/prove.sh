@@ -1,10 +1,17 @@
 #!/usr/bin/env bash
-# The long proofs: tests that are ignored in `make test` because they take minutes to an hour (crashes by the thousand, soaks). They are marked
-# `#[ignore = "make prove"]`. Arguments go to nextest.
+# The long proofs: tests that `make test` leaves out or runs in a short form, because they take minutes to an hour (crashes by the thousand,
+# soaks). Left out are those marked `#[ignore = "make prove"]`; the short forms are lengthened by the variables below. Arguments go to nextest.
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 "$PARTS_SCRIPTS/all.sh" test
 say "building the workspace and its tests"
 build_all
-cargo nextest run --locked --workspace --profile prove --run-ignored only --no-tests=fail "$@"
+
+# How long the long forms are: kills of a writer, and cases of each property.
+export CORTEX_STORAGE_KILLS="${CORTEX_STORAGE_KILLS:-1000}"
+export PROPTEST_CASES="${PROPTEST_CASES:-2000}"
+say "$CORTEX_STORAGE_KILLS kills of a writer, $PROPTEST_CASES cases of each property, and what make test leaves out"
+# Tests named child_ are the other half of a test that starts them.
+cargo nextest run --locked --workspace --profile prove --run-ignored all --no-tests=fail \
+  -E '(binary(crash) or binary(model) or test(many_kills) or test(propert)) and not test(child_)' "$@"

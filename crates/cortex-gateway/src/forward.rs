@@ -67,7 +67,7 @@ async fn pass_on(
         Err(error) => {
             tracing::warn!(%target, %error, "a request could not be passed on");
             let message = format!("the llm service at {target} does not answer");
-            let fault = Fault::unavailable("UNAVAILABLE", message);
+            let fault = Fault::unavailable("CONNECT_FAILED", message);
             cortex_rpc::http_error(&cortex_rpc::status(&fault)).map(Body::new)
         }
     }

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// Where `cortex up` puts the gateway.
+pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+
 /// Declare agents in YAML, run them yourself.
 #[derive(Debug, Parser)]
 #[command(
@@ -32,7 +35,7 @@ pub struct Global {
         global = true,
         env = "CORTEX_URL",
         value_name = "URL",
-        default_value = "http://127.0.0.1:8080"
+        default_value = DEFAULT_URL
     )]
     pub url: String,
     /// How to print answers

@@ -35,6 +35,16 @@ impl Failure {
         Self { code: 3, message: format!("the configuration is wrong:\n{problems}") }
     }
 
+    /// A wrong value that no section of the configuration knows: 3.
+    pub fn configuration(message: impl Into<String>) -> Self {
+        Self { code: 3, message: message.into() }
+    }
+
+    /// The reader of standard output went away, as `head` does: no failure to speak of.
+    pub fn reader_gone() -> Self {
+        Self { code: 0, message: String::new() }
+    }
+
     /// Nobody answers: 4.
     pub fn unreachable(message: impl Into<String>) -> Self {
         Self { code: 4, message: message.into() }
@@ -65,7 +75,12 @@ fn told(status: &Status) -> String {
     let reason =
         cortex_rpc::reason(status).map(|reason| format!(" ({reason})")).unwrap_or_default();
     let mut text = format!("{}{reason}", status.message());
-    for violation in cortex_rpc::fault(status).violations {
+    let fault = cortex_rpc::fault(status);
+    if let Some(detail) = fault.metadata.get("detail").filter(|detail| !text.contains(*detail)) {
+        text.push_str("\n  ");
+        text.push_str(detail);
+    }
+    for violation in fault.violations {
         let line = format!("{}: {}", violation.field, violation.description);
         if !text.contains(&line) {
             text.push_str("\n  ");
@@ -77,6 +92,9 @@ fn told(status: &Status) -> String {
 
 /// Prints the failure and gives its code.
 pub fn report(failure: &Failure) -> ExitCode {
+    if failure.message.is_empty() {
+        return ExitCode::from(failure.code);
+    }
     let mut stderr = std::io::stderr().lock();
     let (bold, plain) = if stderr.is_terminal() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
     // Nowhere left to say that standard error is closed.

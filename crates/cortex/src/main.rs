@@ -42,9 +42,6 @@ async fn run(cli: Cli) -> Result<(), exit::Failure> {
         Command::Call(call) => commands::call::run(&global, call).await,
         Command::Health(health) => commands::health::run(&global, health).await,
         Command::Config(config) => commands::config::run(&global, &config),
-        Command::Completions { shell } => {
-            commands::completions::run(shell);
-            Ok(())
-        }
+        Command::Completions { shell } => commands::completions::run(&global, shell),
     }
 }

@@ -118,7 +118,10 @@ fn columns(cells: &[String], widths: &[usize]) -> String {
     padded.join("  ").trim_end().to_owned()
 }
 
-/// A reader that went away, such as `head`, ends the command quietly enough.
+/// A reader that went away, such as `head`, ends the command quietly.
 fn closed(error: std::io::Error) -> Failure {
-    Failure::other(format!("standard output: {error}"))
+    match error.kind() {
+        std::io::ErrorKind::BrokenPipe => Failure::reader_gone(),
+        _ => Failure::other(format!("standard output: {error}")),
+    }
 }

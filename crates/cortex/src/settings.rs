@@ -178,7 +178,7 @@ pub fn load(global: &Global, serving: Option<&Serving>) -> Result<Loaded<Setting
     let file = FileChoice::usual(global.config.clone(), &directory, environment);
     let variables = std::env::vars().filter(|(name, _)| !NOT_SETTINGS.contains(&name.as_str()));
     let mut loader = Loader::new().file(file).env(variables).aliases(ALIASES);
-    if let Ok(url) = std::env::var("DATABASE_URL") {
+    if let Some(url) = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
         loader = database_url(loader, &url)?;
     }
     if let Some(serving) = serving {
@@ -193,7 +193,7 @@ fn database_url(loader: Loader, url: &str) -> Result<Loader, Failure> {
         Some(path) => {
             Ok(loader.flag("DATABASE_URL", "storage.path", path.trim_start_matches("//")))
         }
-        None => Err(Failure::usage(format!(
+        None => Err(Failure::configuration(format!(
             "DATABASE_URL '{}': this release stores in SQLite; use sqlite:PATH, or leave it out",
             url.split(':').next().unwrap_or_default()
         ))),

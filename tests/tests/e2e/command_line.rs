@@ -111,6 +111,18 @@ fn exit_codes_tell_scripts_what_went_wrong() {
 }
 
 #[test]
+fn database_urls_are_taken_or_refused_by_name() {
+    let check = |url: &str| {
+        run(Command::new(binary("cortex")).env("DATABASE_URL", url).args(["config", "check"]))
+    };
+    assert_eq!(check("").0, 0, "an empty variable is not set");
+    assert_eq!(check("sqlite:///tmp/x.db").0, 0);
+    let (code, _, beside) = check("postgres://u:secret@h/db");
+    assert_eq!(code, 3);
+    assert!(beside.contains("sqlite:PATH") && !beside.contains("secret"), "{beside}");
+}
+
+#[test]
 fn secrets_are_never_printed() {
     let printed = run(Command::new(binary("cortex"))
         .env("OPENAI_API_KEY", "sk-very-secret")

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tonic::{Code, Status};
 
 use crate::{
-    cli::{Chat, Format, Global},
+    cli::{Chat, DEFAULT_URL, Format, Global},
     connect::{Mesh, short},
     exit::Failure,
     output::{Output, Style},
@@ -40,7 +40,12 @@ pub async fn run(global: &Global, chat: Chat) -> Result<(), Failure> {
         None => conversation.lines().await,
     };
     if global.output == Format::Table {
-        let again = format!("cortex chat {} --session {}", chat.agent, conversation.session_id);
+        let at = match global.url.as_str() {
+            DEFAULT_URL => String::new(),
+            _ if std::env::var_os("CORTEX_URL").is_some() => String::new(),
+            url => format!("--url {url} "),
+        };
+        let again = format!("cortex {at}chat {} --session {}", chat.agent, conversation.session_id);
         conversation.output.note(&format!("\ngo on with: {again}"));
     }
     outcome

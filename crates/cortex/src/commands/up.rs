@@ -2,13 +2,16 @@
 
 use cortex_proto::cortex::{
     llm::v1::{ListProvidersRequest, provider_service_client::ProviderServiceClient},
-    manifest::v1::{GetRegistryStatusRequest, manifest_service_client::ManifestServiceClient},
+    manifest::v1::{
+        GetRegistryStatusRequest, ListManifestsRequest,
+        manifest_service_client::ManifestServiceClient,
+    },
 };
 use cortex_telemetry::Guard;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::{Global, Service, Up},
+    cli::{DEFAULT_URL, Global, Service, Up},
     connect::short,
     data_dir::DataDir,
     exit::Failure,
@@ -96,7 +99,7 @@ async fn summary(
     }
     lines.push(String::new());
     lines.push(output.styled(Style::Bold, "try"));
-    lines.extend(suggestions(&url));
+    lines.extend(suggestions(&url, &example_agent(peers).await));
     lines.join("\n")
 }
 
@@ -140,12 +143,22 @@ async fn missing(peers: &Peers) -> Vec<(&'static str, String)> {
     missing
 }
 
-fn suggestions(url: &str) -> [String; 3] {
-    let at = if url == "http://127.0.0.1:8080" { String::new() } else { format!("--url {url} ") };
+/// An agent to try: `assistant` if it is there, else the first by name.
+async fn example_agent(peers: &Peers) -> String {
+    let mut client = ManifestServiceClient::new(peers.get(Service::Manifest));
+    let request = ListManifestsRequest { kind: "Agent".to_owned(), ..Default::default() };
+    let listed = client.list_manifests(short(request)).await;
+    let agents = listed.map(|answer| answer.into_inner().manifests).unwrap_or_default();
+    let usual = agents.iter().find(|agent| agent.name == "assistant");
+    usual.or(agents.first()).map_or_else(|| "assistant".to_owned(), |agent| agent.name.clone())
+}
+
+fn suggestions(url: &str, agent: &str) -> [String; 3] {
+    let at = if url == DEFAULT_URL { String::new() } else { format!("--url {url} ") };
     [
-        format!("  cortex {at}chat assistant \"use the calculator to multiply 6 by 7\""),
+        format!("  cortex {at}chat {agent} \"use the calculator to multiply 6 by 7\""),
         format!(
-            "  curl -X POST {url}/agent/assistant/session -H 'Content-Type: application/json' -d '{{}}'"
+            "  curl -X POST {url}/agent/{agent}/session -H 'Content-Type: application/json' -d '{{}}'"
         ),
         format!("  cortex {at}call AgentService/ListAgents"),
     ]
