@@ -97,6 +97,8 @@ impl Default for Limits {
 pub struct Buffers {
     /// Writes that wait for the writer. One more waits at its caller.
     pub write_queue: usize,
+    /// Bytes of writes that wait for their commit, nearly. One more write waits at its caller.
+    pub waiting: ByteSize,
     /// Writes that one commit takes at most.
     pub batch_writes: usize,
     /// Bytes of writes that one commit takes, nearly.
@@ -117,6 +119,7 @@ impl Default for Buffers {
     fn default() -> Self {
         Self {
             write_queue: 1024,
+            waiting: ByteSize::mib(64),
             batch_writes: 512,
             batch: ByteSize::mib(8),
             cached_heads: 10_000,

@@ -6,7 +6,7 @@ use super::{ExecutionKind, Sequence};
 use crate::{history::NewMessage, session::SessionStatus, state::StateChange};
 
 /// What an append changes beside the log, in the same transaction.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effects {
     /// Commands up to and with this sequence are consumed.
     pub consumed: Option<Sequence>,
@@ -32,6 +32,13 @@ pub struct Effects {
     pub settlements: Vec<Settlement>,
     /// The session's new status.
     pub status: Option<SessionStatus>,
+}
+
+impl Effects {
+    /// Whether nothing changes beside the log.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The content of a message is replaced.

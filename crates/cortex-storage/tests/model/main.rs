@@ -6,6 +6,7 @@
 //! log that every watcher sees, no event of a fenced holder, one claimant per execution, and no
 //! command left without a session that somebody will find.
 
+mod check;
 mod model;
 mod run;
 mod step;

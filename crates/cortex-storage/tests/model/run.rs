@@ -12,10 +12,9 @@ use cortex_proto::cortex::storage::v1::{
 };
 use cortex_rpc::Transport;
 use cortex_storage::{Storage, StorageConfig};
-use proptest::prelude::{TestCaseError, prop_assert, prop_assert_eq};
+use proptest::prelude::{TestCaseError, prop_assert_eq};
 use prost_types::Any;
 use tempfile::TempDir;
-use tokio_stream::StreamExt;
 use tonic::{Response, Status, Streaming};
 
 use crate::{
@@ -23,26 +22,26 @@ use crate::{
     step::{Effect, SESSIONS, Settle, Step},
 };
 
-type Checked<T = ()> = Result<T, TestCaseError>;
+pub type Checked<T = ()> = Result<T, TestCaseError>;
 
 /// The real storage, the model, and how the model's numbers are called in reality.
 pub struct Run {
-    model: Model,
+    pub(crate) model: Model,
     dir: TempDir,
     clock: Arc<ManualClock>,
-    storage: Option<Storage>,
-    sessions: Vec<String>,
-    holders: Vec<String>,
+    pub(crate) storage: Option<Storage>,
+    pub(crate) sessions: Vec<String>,
+    pub(crate) holders: Vec<String>,
     instances: [String; 2],
     claimants: [String; 2],
     rows: Vec<String>,
     calls: Vec<String>,
-    turns: HashMap<(usize, usize), String>,
+    pub(crate) turns: HashMap<(usize, usize), String>,
     last_append: Vec<Option<(AppendEventsRequest, i64)>>,
     last_submit: Vec<Option<(SubmitCommandRequest, i64)>>,
-    watchers: Vec<Option<Streaming<WatchEntriesResponse>>>,
+    pub(crate) watchers: Vec<Option<Streaming<WatchEntriesResponse>>>,
     /// What each watcher has seen: sequence, and the epoch of its event.
-    seen: Vec<Vec<(i64, i64)>>,
+    pub(crate) seen: Vec<Vec<(i64, i64)>>,
     requests: u64,
 }
 
@@ -113,7 +112,7 @@ impl Run {
         self.storage.as_ref().expect("storage is open").transport()
     }
 
-    fn journal(&self) -> JournalServiceClient<Transport> {
+    pub(crate) fn journal(&self) -> JournalServiceClient<Transport> {
         JournalServiceClient::new(self.transport())
     }
 
@@ -467,83 +466,6 @@ impl Run {
         self.open().await;
         for session in 0..SESSIONS {
             self.watch(session).await;
-        }
-        Ok(())
-    }
-
-    /// What is stored is what the model has.
-    async fn compare(&self) -> Checked {
-        for (number, s) in self.model.sessions.iter().enumerate() {
-            let request = GetJournalRequest { session_id: self.sessions[number].clone() };
-            let answer = self.journal().get_journal(request).await.expect("the session is there");
-            let journal = answer.into_inner().journal.expect("the journal");
-            prop_assert_eq!(
-                (journal.head_sequence, journal.last_command_sequence, journal.consumed_sequence),
-                (s.head, s.last_command, s.consumed)
-            );
-            let holder = s.holder.map(|holder| self.holders[holder].clone()).unwrap_or_default();
-            prop_assert_eq!((journal.epoch, journal.holder_id), (s.epoch, holder));
-            let turn = s.turn.map(|turn| self.turns[&(number, turn)].clone()).unwrap_or_default();
-            prop_assert_eq!(
-                (journal.open_turn_id, journal.wait.is_some()),
-                (turn, s.wait.is_some())
-            );
-            prop_assert_eq!(&journal.queued_sequences, &s.queue);
-            prop_assert_eq!(journal.open_executions.len(), self.model.open_calls(number));
-        }
-        self.compare_runnable().await
-    }
-
-    async fn compare_runnable(&self) -> Checked {
-        let request = ListRunnableSessionsRequest::default();
-        let answer = self.journal().list_runnable_sessions(request).await.expect("a list");
-        let mut found: Vec<_> =
-            answer.into_inner().sessions.into_iter().map(|s| s.session_id).collect();
-        found.sort();
-        let runnable = (0..SESSIONS).filter(|session| self.model.is_runnable(*session));
-        let mut expected: Vec<_> = runnable.map(|session| self.sessions[session].clone()).collect();
-        expected.sort();
-        prop_assert_eq!(found, expected, "no work may be without a session that somebody finds");
-        Ok(())
-    }
-
-    async fn watch(&mut self, session: usize) {
-        let after_sequence = self.seen[session].last().map_or(0, |(sequence, _)| *sequence);
-        let request =
-            WatchEntriesRequest { session_id: self.sessions[session].clone(), after_sequence };
-        let stream = self.journal().watch_entries(request).await.expect("a watch").into_inner();
-        self.watchers[session] = Some(stream);
-    }
-
-    /// Reads what the watcher has not seen yet.
-    async fn drain(&mut self, session: usize) -> Checked {
-        let head = self.model.sessions[session].head;
-        let Some(stream) = &mut self.watchers[session] else { return Ok(()) };
-        let seen = &mut self.seen[session];
-        while seen.last().map_or(0, |(sequence, _)| *sequence) < head {
-            let waited = tokio::time::timeout(Duration::from_secs(10), stream.next()).await;
-            let answer = waited.expect("in time").expect("goes on").expect("no error");
-            seen.extend(answer.entries.iter().map(|entry| (entry.sequence, entry.epoch)));
-        }
-        Ok(())
-    }
-
-    /// Each watcher saw the log, which has no gap, and whose epochs never go back.
-    async fn check_logs(mut self) -> Checked {
-        for session in 0..SESSIONS {
-            self.drain(session).await?;
-            let request = ListEntriesRequest {
-                session_id: self.sessions[session].clone(),
-                page_size: 1000,
-                ..Default::default()
-            };
-            let page = self.journal().list_entries(request).await.expect("a page").into_inner();
-            let log: Vec<_> = page.entries.iter().map(|e| (e.sequence, e.epoch)).collect();
-            prop_assert_eq!(&self.seen[session], &log);
-            let sequences: Vec<_> = log.iter().map(|(sequence, _)| *sequence).collect();
-            prop_assert_eq!(sequences, (1..=self.model.sessions[session].head).collect::<Vec<_>>());
-            let epochs: Vec<_> = log.iter().map(|(_, epoch)| *epoch).filter(|e| *e > 0).collect();
-            prop_assert!(epochs.is_sorted(), "no event of a fenced holder");
         }
         Ok(())
     }

@@ -13,6 +13,11 @@ use super::{
 };
 use crate::{config::StorageConfig, error::Result, time::Stamp};
 
+/// How long a holder is remembered after its lease was over. One that comes back later is told that its
+/// lease is void.
+const HOLDER_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How many steps pass between two looks for holders to forget.
+const HOLDER_STEPS: u32 = 600;
 /// Rows that one step clears away, so that no other write waits long for it.
 const STEP_ROWS: i64 = 2_000;
 
@@ -20,17 +25,29 @@ const STEP_ROWS: i64 = 2_000;
 pub(super) async fn run(store: Weak<SqliteStore>, config: StorageConfig, stop: CancellationToken) {
     let interval = config.housekeeping_interval.get();
     let retention = config.tombstone_retention.get();
+    let mut step = 0_u32;
     while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
         let Some(store) = store.upgrade() else { return };
-        if let Err(error) = store.keep_house(retention).await {
+        let kept = store.keep_house(retention, step.is_multiple_of(HOLDER_STEPS)).await;
+        step = step.wrapping_add(1);
+        if let Err(error) = kept {
             tracing::warn!(%error, "housekeeping failed, and is tried again");
         }
     }
 }
 
 impl SqliteStore {
+    /// Forgets holders that are long gone.
+    pub(super) async fn forget_holders(&self) -> Result<()> {
+        let before = self.now().before(HOLDER_RETENTION);
+        self.write(ForgetHolders { before }).await
+    }
+
     /// Clears away what is over, in steps between other writes.
-    async fn keep_house(&self, retention: Duration) -> Result<()> {
+    async fn keep_house(&self, retention: Duration, holders: bool) -> Result<()> {
+        if holders {
+            self.forget_holders().await?;
+        }
         let keys = self.reader.expired_records(self.now()).await?;
         if !keys.is_empty() {
             self.write(RemoveExpired { keys }).await?;
@@ -67,6 +84,29 @@ impl Operation for PurgeStep {
 
     fn decide(&self, work: &mut Work<'_>) -> Result<()> {
         work.writes.purge_steps.push((self.purge, STEP_ROWS));
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        0
+    }
+}
+
+/// Forgets holders whose leases were over before a time. A holder that is not known is a void one, so
+/// sessions that still name it are free.
+struct ForgetHolders {
+    before: Stamp,
+}
+
+impl Operation for ForgetHolders {
+    type Answer = ();
+
+    fn needs(&self, _: &Cache, _: &mut Needs) {}
+
+    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+        let over =
+            work.cache.holders.0.extract_if(|_, owned| owned.holder.expires_at < self.before);
+        work.writes.forgotten_holders.extend(over.map(|(id, _)| id));
         Ok(())
     }
 

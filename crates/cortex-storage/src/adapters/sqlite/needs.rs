@@ -27,6 +27,10 @@ pub(super) struct SessionNeeds {
 /// What the operations of a batch need to know.
 #[derive(Debug, Default)]
 pub(super) struct Needs {
+    /// Look up every request. Else an append of nothing but events is taken for new: all that could be
+    /// different if it is not is its answer, and then the table of requests refuses the batch, which is
+    /// done again with care. So the hot append reads nothing.
+    pub(super) careful: bool,
     pub(super) sessions: HashMap<SessionKey, SessionNeeds>,
     pub(super) executions: HashSet<(TenantNo, ExecutionId)>,
     pub(super) held: HashSet<HolderId>,
@@ -57,9 +61,11 @@ impl Needs {
 
     /// What an append needs.
     pub(super) fn append(&mut self, cache: &Cache, tenant: &Tenant, op: &Append) {
-        let effects = &op.effects;
+        let (effects, careful) = (&op.effects, self.careful);
         let Some((tenant, session)) = self.session(cache, tenant, &op.session_id) else { return };
-        session.requests.push(op.request_id.key(crate::journal::Method::Append));
+        if careful || !effects.is_empty() {
+            session.requests.push(op.request_id.key(crate::journal::Method::Append));
+        }
         session.state |= effects.state.is_some();
         session.calls.extend(effects.intents.iter().map(|intent| intent.call_id.clone()));
         session.messages.extend(effects.messages.iter().map(|new| new.message_id.clone()));

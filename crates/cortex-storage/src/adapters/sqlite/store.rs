@@ -7,7 +7,10 @@ use std::{
 };
 
 use cortex_core::{Clock, ExecutionId, HolderId, MessageId, PageSize, SessionId};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -44,6 +47,9 @@ pub struct SqliteStore {
     pub(super) reader: Reader,
     pub(super) clock: Arc<dyn Clock>,
     writes: Mutex<Option<mpsc::Sender<Box<dyn Waiting>>>>,
+    /// Kibibytes that writes may bring before one of them is answered.
+    room: Semaphore,
+    max_room: u32,
     hubs: Hubs,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Ends housekeeping.
@@ -82,10 +88,13 @@ impl SqliteStore {
         let writer =
             Writer::new((location, conn), clock.clone(), hubs.clone(), config.buffers.clone());
         let stop = CancellationToken::new();
+        let max_room = kibibytes(config.buffers.waiting.as_usize());
         let store = Arc::new(Self {
             reader,
             clock,
             writes: Mutex::new(Some(writes)),
+            room: Semaphore::new(max_room as usize),
+            max_room,
             hubs,
             tasks: Mutex::new(vec![tokio::spawn(writer.run(waiting))]),
             _housekeeping: stop.clone().drop_guard(),
@@ -138,6 +147,8 @@ impl SqliteStore {
     pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Answer> {
         let writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let writes = writes.ok_or(StorageError::Closed)?;
+        let size = kibibytes(operation.size()).min(self.max_room);
+        let _room = self.room.acquire_many(size).await.map_err(|_| StorageError::Closed)?;
         let (ticket, answer) = Ticket::issue(operation);
         writes.send(ticket).await.map_err(|_| StorageError::Closed)?;
         answer.await.map_err(|_| StorageError::Closed)?
@@ -146,6 +157,11 @@ impl SqliteStore {
     pub(super) fn now(&self) -> Stamp {
         Stamp::now(&*self.clock)
     }
+}
+
+/// Bytes as kibibytes, at least one.
+fn kibibytes(bytes: usize) -> u32 {
+    u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX)
 }
 
 #[tonic::async_trait]

@@ -26,6 +26,7 @@ use crate::{
 struct Fixture {
     store: Arc<SqliteStore>,
     tenant: Tenant,
+    clock: Arc<ManualClock>,
     config: StorageConfig,
     dir: TempDir,
 }
@@ -61,14 +62,16 @@ fn submit(session: &SessionId) -> Submit {
 
 impl Fixture {
     async fn open() -> Self {
-        let mut config = StorageConfig::default();
-        config.busy_timeout = cortex_config::Duration::from_millis(50);
-        config.housekeeping_interval = cortex_config::Duration::from_millis(20);
+        let config = StorageConfig {
+            busy_timeout: cortex_config::Duration::from_millis(50),
+            housekeeping_interval: cortex_config::Duration::from_millis(20),
+            ..StorageConfig::default()
+        };
         let dir = tempfile::tempdir().expect("a temporary directory");
         let clock = Arc::new(ManualClock::new(std::time::SystemTime::now()));
         let path = dir.path().join("cortex.db");
-        let store = SqliteStore::open(path, &config, clock).await.expect("it opens");
-        Self { store, tenant: Tenant::default(), config, dir }
+        let store = SqliteStore::open(path, &config, clock.clone()).await.expect("it opens");
+        Self { store, tenant: Tenant::default(), clock, config, dir }
     }
 
     /// A second connection to the same file.
@@ -329,4 +332,37 @@ async fn the_rows_of_a_deleted_session_and_of_a_cleared_history_go_away() {
     assert_eq!((f.count("entries").await, f.count("requests").await), (3002, 3));
     assert_eq!(f.count("messages").await, 0);
     assert_eq!(f.sequences(&kept.0).await.len(), 1000, "a page of what is kept");
+}
+
+#[tokio::test]
+async fn a_repeated_append_of_events_alone_is_found_by_the_table_of_requests() {
+    let f = Fixture::open().await;
+    let held = f.held().await;
+    f.append(&held, "a").await.expect("appended");
+    let appends = ["b", "a", "c"].map(|request| f.append(&held, request));
+    let firsts = join_all(appends).await.into_iter().map(|a| a.map(|a| a.first));
+    assert_eq!(firsts.collect::<Vec<_>>(), [Ok(2), Ok(1), Ok(3)]);
+    let mut other = append(&held, "a");
+    other.fingerprint = Fingerprint([1; 16]);
+    let reused = f.store.append(&f.tenant, other).await;
+    assert!(matches!(reused, Err(StorageError::RequestIdReused { .. })));
+    assert_eq!(f.sequences(&held.0).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_holder_that_is_long_gone_is_forgotten_and_its_sessions_are_free() {
+    let f = Fixture::open().await;
+    let held = f.held().await;
+    assert_eq!(f.count("holders").await, 1);
+    f.clock.advance(Duration::from_secs(8 * 24 * 3600));
+    f.store.forget_holders().await.expect("forgotten");
+    assert_eq!(f.count("holders").await, 0);
+    let renewed = f.store.renew_holder(&f.tenant, &held.1).await;
+    assert!(matches!(renewed, Err(StorageError::LeaseVoid { .. })));
+    let (holder_id, instance) = (HolderId::generate(), "other".to_owned());
+    let duration = Duration::from_secs(3);
+    let registration = Registration { holder_id: holder_id.clone(), instance, duration };
+    f.store.register_holder(&f.tenant, registration).await.expect("a lease");
+    let acquire = Acquire { session_id: held.0, holder_id, seen_epoch: 1 };
+    assert_eq!(f.store.acquire(&f.tenant, acquire).await.map(|a| a.epoch), Ok(2));
 }

@@ -60,6 +60,26 @@ pub(super) struct Read {
     pub(super) records: HashMap<(TenantNo, RecordKey), RecordFact>,
 }
 
+/// How much of a head is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeadWrite {
+    /// What an append moves. No index is touched.
+    Moved,
+    /// All of it.
+    Whole,
+}
+
+impl HeadWrite {
+    fn between(before: &SessionHead, after: &SessionHead) -> Self {
+        let same = before.epoch == after.epoch
+            && before.holder == after.holder
+            && before.turn == after.turn
+            && before.ready_at == after.ready_at
+            && before.history_floor == after.history_floor;
+        if same { Self::Moved } else { Self::Whole }
+    }
+}
+
 /// A session row to insert.
 pub(super) struct SessionRow {
     pub(super) tenant: TenantNo,
@@ -89,7 +109,7 @@ pub(super) struct Writes {
     pub(super) tenants: Vec<(TenantNo, Tenant)>,
     pub(super) revisions: BTreeSet<Tenant>,
     pub(super) sessions: Vec<SessionRow>,
-    pub(super) heads: IndexSet<SessionNo>,
+    pub(super) heads: IndexMap<SessionNo, HeadWrite>,
     pub(super) statuses: BTreeSet<SessionNo>,
     pub(super) descriptions: BTreeSet<SessionNo>,
     pub(super) entries: IndexMap<SessionNo, (TenantNo, Vec<Entry>)>,
@@ -109,9 +129,20 @@ pub(super) struct Writes {
     pub(super) purges: Vec<Purge>,
     pub(super) purge_steps: Vec<(PurgeRow, i64)>,
     pub(super) forget_tombstones: Option<Stamp>,
+    pub(super) forgotten_holders: Vec<HolderId>,
     /// SQL that a test puts before the commit.
     #[cfg(test)]
     pub(super) raw: Vec<&'static str>,
+}
+
+impl Writes {
+    /// Notes that a head changed; what was whole stays whole.
+    pub(super) fn write_head(&mut self, session: SessionNo, write: HeadWrite) {
+        let noted = self.heads.entry(session).or_insert(write);
+        if write == HeadWrite::Whole {
+            *noted = write;
+        }
+    }
 }
 
 /// One batch in the making.
@@ -173,8 +204,11 @@ impl Work<'_> {
             let messages = Some(change.head.history_floor);
             self.writes.purges.push(Purge { session, messages });
         }
-        if before != Some(&change.head) {
-            self.writes.heads.insert(session);
+        if let Some(before) = before
+            && *before != change.head
+        {
+            let write = HeadWrite::between(before, &change.head);
+            self.writes.write_head(session, write);
         }
         self.read.heads.insert(session, OwnedHead { tenant, head: change.head });
         if !change.entries.is_empty() {

@@ -82,12 +82,12 @@ impl Writer {
     }
 
     async fn commit(&mut self, mut batch: Vec<Box<dyn Waiting>>) {
-        let outcome = self.attempt(&mut batch).await;
+        let outcome = self.attempt(&mut batch, false).await;
         match outcome {
-            Err(ref error) if batch.len() > 1 && is_of_one_write(error) => {
+            Err(ref error) if is_of_one_write(error) => {
                 for write in batch {
                     let mut alone = [write];
-                    let outcome = self.attempt(&mut alone).await;
+                    let outcome = self.attempt(&mut alone, true).await;
                     let [write] = alone;
                     write.answer(outcome);
                 }
@@ -101,9 +101,10 @@ impl Writer {
     }
 
     /// Decides and commits `batch`, and publishes it.
-    async fn attempt(&mut self, batch: &mut [Box<dyn Waiting>]) -> Result<()> {
+    async fn attempt(&mut self, batch: &mut [Box<dyn Waiting>], careful: bool) -> Result<()> {
         let mut touched = HashSet::new();
-        let outcome = self.transact(batch, &mut touched).await;
+        let needs = Needs { careful, ..Needs::default() };
+        let outcome = self.transact(batch, needs, &mut touched).await;
         if let Err(error) = &outcome {
             self.recover(error, touched).await;
         }
@@ -113,6 +114,7 @@ impl Writer {
     async fn transact(
         &mut self,
         batch: &mut [Box<dyn Waiting>],
+        mut needs: Needs,
         touched: &mut HashSet<SessionNo>,
     ) -> Result<()> {
         self.connect().await?;
@@ -120,7 +122,6 @@ impl Writer {
         let (Some(conn), Some(cache)) = (&mut self.conn, &mut self.cache) else {
             return Err(StorageError::internal("the writer has no connection"));
         };
-        let mut needs = Needs::default();
         for write in &*batch {
             write.needs(cache, &mut needs);
         }
@@ -129,7 +130,7 @@ impl Writer {
         for write in &mut *batch {
             write.decide(&mut work);
         }
-        touched.extend(&work.writes.heads);
+        touched.extend(work.writes.heads.keys());
         let mut script = tx.script();
         work.write(&mut script)?;
         tx.commit(script).await?;
@@ -158,19 +159,24 @@ impl Writer {
     /// Forgets everything, and reads anew how far the touched sessions are: a commit that failed may
     /// still have reached the disk, and then their watchers must hear of it.
     async fn recover(&mut self, error: &StorageError, touched: HashSet<SessionNo>) {
-        tracing::warn!(%error, sessions = touched.len(), "a transaction failed");
+        report(error, touched.len());
         self.cache = None;
+        self.roll_back(matches!(error, StorageError::Io { .. } | StorageError::Corrupt { .. }))
+            .await;
+        if let Err(error) = self.tell_standings(touched).await {
+            tracing::warn!(%error, "the database cannot be read after a failed transaction");
+        }
+    }
+
+    /// SQLite itself rolls back after some errors. Then there is nothing to roll back here, and a new
+    /// connection settles it.
+    async fn roll_back(&mut self, reconnect: bool) {
         let rolled_back = match &mut self.conn {
             Some(conn) => sqlx::query("ROLLBACK").execute(conn).await.is_ok(),
             None => false,
         };
-        // SQLite itself rolls back after some errors; then there is nothing to roll back here, and a
-        // new connection settles it.
-        if !rolled_back || matches!(error, StorageError::Io { .. } | StorageError::Corrupt { .. }) {
+        if !rolled_back || reconnect {
             self.conn = None;
-        }
-        if let Err(error) = self.tell_standings(touched).await {
-            tracing::warn!(%error, "the database cannot be read after a failed transaction");
         }
     }
 
@@ -183,6 +189,14 @@ impl Writer {
             }
         }
         Ok(())
+    }
+}
+
+fn report(error: &StorageError, sessions: usize) {
+    if is_of_one_write(error) {
+        tracing::debug!(%error, sessions, "a transaction is done again");
+    } else {
+        tracing::warn!(%error, sessions, "a transaction failed");
     }
 }
 
@@ -207,7 +221,7 @@ pub(super) fn standing(head: &SessionHead) -> Standing {
 
 /// Tells followers what was committed.
 fn publish(hubs: &Hubs, buffers: &Buffers, work: &mut Work<'_>) {
-    for session in &work.writes.heads {
+    for session in work.writes.heads.keys() {
         let Some(OwnedHead { head, .. }) = work.read.heads.get(session) else { continue };
         let standing = standing(head);
         let entries = &mut work.writes.entries;
@@ -238,7 +252,7 @@ fn pushed(entries: Option<Vec<Entry>>, limit: usize) -> Option<Arc<[Entry]>> {
 fn publish_runnable(hub: &RunnableHub, work: &Work<'_>) {
     let names: std::collections::HashMap<_, &Tenant> =
         work.cache.tenants.iter().map(|(tenant, row)| (row.no, tenant)).collect();
-    for session in &work.writes.heads {
+    for session in work.writes.heads.keys() {
         let Some(OwnedHead { tenant, head }) = work.read.heads.get(session) else { continue };
         let holders = &work.cache.holders;
         let held = head.holder.as_ref().is_some_and(|holder| holders.is_live(holder, work.now));

@@ -4,7 +4,10 @@ use cortex_core::HolderId;
 
 use super::{super::needs::Needs, super::work::Work, Operation};
 use crate::{
-    adapters::sqlite::cache::{Cache, OwnedHead, OwnedHolder, TenantNo},
+    adapters::sqlite::{
+        cache::{Cache, OwnedHead, OwnedHolder, TenantNo},
+        work::HeadWrite,
+    },
     error::{Result, StorageError},
     journal::{Holder, Lease, Registration},
     tenant::Tenant,
@@ -127,7 +130,7 @@ impl Operation for RetireHolder {
                 head.holder = None;
                 head.updated_at = work.now;
                 head.refresh_readiness(work.now);
-                work.writes.heads.insert(*session);
+                work.writes.write_head(*session, HeadWrite::Whole);
                 released += 1;
             }
         }

@@ -6,7 +6,7 @@ use super::{super::needs::Needs, super::work::Work, Operation};
 use crate::{
     adapters::sqlite::{
         cache::{Cache, OwnedHead, TenantNo},
-        work::{Purge, SessionRow},
+        work::{HeadWrite, Purge, SessionRow},
     },
     error::{Result, StorageError},
     journal::{Method, SessionHead, SessionNo},
@@ -91,7 +91,7 @@ impl Create {
         let head = SessionHead::new(session, session_id.clone(), work.now);
         work.read.ids.insert((tenant, session_id), session);
         work.read.heads.insert(session, OwnedHead { tenant, head: head.clone() });
-        work.writes.heads.insert(session);
+        work.writes.write_head(session, HeadWrite::Whole);
         head
     }
 }
@@ -133,7 +133,7 @@ impl Operation for Patch {
         work.writes.descriptions.insert(session);
         if let Some(owned) = work.read.heads.get_mut(&session) {
             owned.head.updated_at = now;
-            work.writes.heads.insert(session);
+            work.writes.write_head(session, HeadWrite::Moved);
         }
         Ok(())
     }

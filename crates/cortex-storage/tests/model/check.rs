@@ -1,0 +1,91 @@
+//! What must hold after each step, and at the end.
+
+use std::time::Duration;
+
+use cortex_proto::cortex::storage::v1::*;
+use proptest::prelude::{prop_assert, prop_assert_eq};
+use tokio_stream::StreamExt;
+
+use crate::{
+    run::{Checked, Run},
+    step::SESSIONS,
+};
+
+impl Run {
+    /// What is stored is what the model has.
+    pub async fn compare(&self) -> Checked {
+        for (number, s) in self.model.sessions.iter().enumerate() {
+            let request = GetJournalRequest { session_id: self.sessions[number].clone() };
+            let answer = self.journal().get_journal(request).await.expect("the session is there");
+            let journal = answer.into_inner().journal.expect("the journal");
+            prop_assert_eq!(
+                (journal.head_sequence, journal.last_command_sequence, journal.consumed_sequence),
+                (s.head, s.last_command, s.consumed)
+            );
+            let holder = s.holder.map(|holder| self.holders[holder].clone()).unwrap_or_default();
+            prop_assert_eq!((journal.epoch, journal.holder_id), (s.epoch, holder));
+            let turn = s.turn.map(|turn| self.turns[&(number, turn)].clone()).unwrap_or_default();
+            prop_assert_eq!(
+                (journal.open_turn_id, journal.wait.is_some()),
+                (turn, s.wait.is_some())
+            );
+            prop_assert_eq!(&journal.queued_sequences, &s.queue);
+            prop_assert_eq!(journal.open_executions.len(), self.model.open_calls(number));
+        }
+        self.compare_runnable().await
+    }
+
+    async fn compare_runnable(&self) -> Checked {
+        let request = ListRunnableSessionsRequest::default();
+        let answer = self.journal().list_runnable_sessions(request).await.expect("a list");
+        let mut found: Vec<_> =
+            answer.into_inner().sessions.into_iter().map(|s| s.session_id).collect();
+        found.sort();
+        let runnable = (0..SESSIONS).filter(|session| self.model.is_runnable(*session));
+        let mut expected: Vec<_> = runnable.map(|session| self.sessions[session].clone()).collect();
+        expected.sort();
+        prop_assert_eq!(found, expected, "no work may be without a session that somebody finds");
+        Ok(())
+    }
+
+    pub async fn watch(&mut self, session: usize) {
+        let after_sequence = self.seen[session].last().map_or(0, |(sequence, _)| *sequence);
+        let request =
+            WatchEntriesRequest { session_id: self.sessions[session].clone(), after_sequence };
+        let stream = self.journal().watch_entries(request).await.expect("a watch").into_inner();
+        self.watchers[session] = Some(stream);
+    }
+
+    /// Reads what the watcher has not seen yet.
+    pub async fn drain(&mut self, session: usize) -> Checked {
+        let head = self.model.sessions[session].head;
+        let Some(stream) = &mut self.watchers[session] else { return Ok(()) };
+        let seen = &mut self.seen[session];
+        while seen.last().map_or(0, |(sequence, _)| *sequence) < head {
+            let waited = tokio::time::timeout(Duration::from_secs(10), stream.next()).await;
+            let answer = waited.expect("in time").expect("goes on").expect("no error");
+            seen.extend(answer.entries.iter().map(|entry| (entry.sequence, entry.epoch)));
+        }
+        Ok(())
+    }
+
+    /// Each watcher saw the log, which has no gap, and whose epochs never go back.
+    pub async fn check_logs(mut self) -> Checked {
+        for session in 0..SESSIONS {
+            self.drain(session).await?;
+            let request = ListEntriesRequest {
+                session_id: self.sessions[session].clone(),
+                page_size: 1000,
+                ..Default::default()
+            };
+            let page = self.journal().list_entries(request).await.expect("a page").into_inner();
+            let log: Vec<_> = page.entries.iter().map(|e| (e.sequence, e.epoch)).collect();
+            prop_assert_eq!(&self.seen[session], &log);
+            let sequences: Vec<_> = log.iter().map(|(sequence, _)| *sequence).collect();
+            prop_assert_eq!(sequences, (1..=self.model.sessions[session].head).collect::<Vec<_>>());
+            let epochs: Vec<_> = log.iter().map(|(_, epoch)| *epoch).filter(|e| *e > 0).collect();
+            prop_assert!(epochs.is_sorted(), "no event of a fenced holder");
+        }
+        Ok(())
+    }
+}
