@@ -26,7 +26,7 @@ shell_scripts() {
 shell() { shell_scripts | xargs shellcheck --external-sources --source-path=SCRIPTDIR; }
 
 check "rustfmt" cargo fmt --all --check
-check "clippy" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+check "clippy" cargo clippy --locked --workspace --all-targets --keep-going --quiet -- -D warnings
 check "buf lint" buf lint
 check "buf format" buf format --diff --exit-code
 check "buf breaking" breaking
