@@ -17,7 +17,7 @@ use tracing_subscriber::{
     layer::SubscriberExt,
 };
 
-use crate::{config::TelemetryConfig, panic::log_panics};
+use crate::{config::TelemetryConfig, panic::log_panics, span_fields::SpanFields};
 
 /// The environment's name for where spans go, as every OpenTelemetry SDK reads it.
 const ENDPOINT_VARIABLE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -148,7 +148,8 @@ where
         .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
     let log = fmt::layer().with_writer(writer);
     let log = if json {
-        log.json().flatten_event(true).with_current_span(false).with_span_list(true).boxed()
+        let lines = log.json().flatten_event(true).with_current_span(false).with_span_list(true);
+        lines.fmt_fields(SpanFields).boxed()
     } else {
         log.with_ansi(io::stderr().is_terminal()).boxed()
     };
@@ -206,6 +207,39 @@ mod tests {
         assert_eq!(line["session"], "session_1");
         assert_eq!(line["spans"][0]["trace_id"], "abc");
         assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn fields_of_every_type_and_fields_that_come_later_are_in_the_line() {
+        let text = logged("info", true, || {
+            let span = tracing::info_span!(
+                "call",
+                whole = -3,
+                large = u64::MAX,
+                part = 0.5,
+                none = f64::NAN,
+                is = true,
+                path = ?"a\"b",
+                later = tracing::field::Empty,
+                twice = "first",
+            );
+            span.record("later", "line\nbreak");
+            span.record("twice", "second");
+            let _entered = span.entered();
+            let _inner = tracing::info_span!("inner").entered();
+            tracing::info!("done");
+        });
+        let line: Value = serde_json::from_str(&text).expect("one JSON object");
+        let span = &line["spans"][0];
+        assert_eq!(span["whole"], -3);
+        assert_eq!(span["large"], u64::MAX);
+        assert_eq!(span["part"], 0.5);
+        assert_eq!(span["none"], Value::Null);
+        assert_eq!(span["is"], true);
+        assert_eq!(span["path"], "\"a\\\"b\"");
+        assert_eq!(span["later"], "line\nbreak");
+        assert_eq!(span["twice"], "second");
+        assert_eq!(line["spans"][1]["name"], "inner");
     }
 
     #[test]

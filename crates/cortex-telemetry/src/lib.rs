@@ -19,6 +19,7 @@ mod init;
 mod metrics;
 mod panic;
 mod process;
+mod span_fields;
 mod trace_context;
 
 pub use config::{LogFormat, TelemetryConfig};
