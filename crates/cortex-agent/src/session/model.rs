@@ -1,5 +1,7 @@
 //! What a model call says becomes journal entries: text gathered, intents at once, the answer at the end.
 
+use std::time::Instant;
+
 use cortex_core::{ExecutionId, Fault, MessageId};
 use cortex_proto::cortex::{
     agent::v1::{CompletionReason, UsageEvent},
@@ -22,7 +24,8 @@ use crate::{
 };
 
 impl Runner {
-    /// Takes in one event of the model's stream, and what is there already behind it.
+    /// Takes in one event of the model's stream, and what is there already behind it. A model that never
+    /// pauses is journaled all the same, each time that what is gathered is due.
     pub(super) async fn model_event(
         &mut self,
         event: Result<Option<ModelEvent>, Status>,
@@ -33,6 +36,9 @@ impl Runner {
                 Ok(Some(said)) => self.said(said).await?,
                 Ok(None) => return self.attempt_failed(cut_short()).await,
                 Err(status) => return self.attempt_failed(Failure::of(&status)).await,
+            }
+            if self.is_flush_due() {
+                self.flush().await?;
             }
             match self.attempt.as_mut().and_then(Attempt::ready) {
                 Some(next) => event = next,
@@ -62,6 +68,12 @@ impl Runner {
             ModelEvent::Finished(finished) => return self.finished(finished).await,
         }
         Ok(())
+    }
+
+    fn is_flush_due(&self) -> bool {
+        let interval = self.config.delta_interval.get();
+        let due = self.attempt.as_ref().and_then(|attempt| attempt.flush_at(interval));
+        due.is_some_and(|at| at <= Instant::now())
     }
 
     /// Journals what is gathered.

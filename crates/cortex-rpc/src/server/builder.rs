@@ -184,7 +184,8 @@ impl ServerBuilder {
         let mut this = self.with_infrastructure(readiness.clone());
         let grpc = this.grpc(&methods, &metrics, &drain);
         let client = Client::default().with_methods(methods);
-        let transport = client.layers(StripExtensions::new(grpc.clone()));
+        let bare = Transport::new(StripExtensions::new(grpc.clone()));
+        let transport = client.layers(bare.clone());
         let within = client.layers_within(StripExtensions::new(grpc.clone()));
         let fallback = this.fallback.take().map(|make| make(within));
         let http = http_service(HttpParts {
@@ -204,6 +205,7 @@ impl ServerBuilder {
             config: this.config,
             services: this.services,
             transport,
+            bare,
             mux: Mux::new(grpc, http),
             drain,
             metrics,

@@ -25,7 +25,7 @@ pub use drain::Drain;
 pub use health::Check;
 pub use signals::shutdown_on_signal;
 
-use crate::{router::Router, server::mux::Mux, transport::Transport};
+use crate::{client::Client, router::Router, server::mux::Mux, transport::Transport};
 
 /// A service's gRPC and HTTP sides with all their layers, before and independent of any socket.
 /// Cloning is cheap, and clones are the same server.
@@ -50,6 +50,8 @@ pub(crate) struct Parts {
     config: ServerConfig,
     services: Vec<String>,
     transport: Transport,
+    /// The server's layers without a client's.
+    bare: Transport,
     mux: Mux,
     drain: Drain,
     metrics: Metrics,
@@ -65,6 +67,11 @@ impl Server {
     /// meets, on both sides.
     pub fn transport(&self) -> Transport {
         self.0.transport.clone()
+    }
+
+    /// As [`Server::transport`], with the limits and metrics of `client` in place of default ones.
+    pub fn transport_for(&self, client: &Client) -> Transport {
+        client.layers(self.0.bare.clone())
     }
 
     /// A router that leads to each of the product's services here (not health and reflection, which

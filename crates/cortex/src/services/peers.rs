@@ -55,7 +55,7 @@ impl Peers {
     /// The way to a service.
     pub fn get(&self, service: Service) -> Transport {
         match (self.local.get(&service), self.remote.get(&service)) {
-            (Some(server), _) => self.client.layers(server.transport()),
+            (Some(server), _) => server.transport_for(&self.client),
             (None, Some(transport)) => transport.clone(),
             (None, None) => {
                 cortex_rpc::not_offered(&format!("the {} service here", service.name()))
