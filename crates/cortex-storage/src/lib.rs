@@ -11,6 +11,7 @@
 //! |---|---|
 //! | the protocol's decisions, pure | [`journal`] |
 //! | what a database must do | [`ports`] |
+//! | what databases share | [`adapters::sql`] |
 //! | SQLite | [`adapters::sqlite`] |
 //! | gRPC | [`service`] |
 //! | open and serve | [`Storage`] |

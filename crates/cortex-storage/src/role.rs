@@ -11,7 +11,7 @@ use cortex_proto::cortex::storage::v1::{
 use cortex_rpc::{Router, ServerBuilder, Transport, not_offered};
 
 use crate::{
-    adapters::sqlite::SqliteStore,
+    adapters::{sql::SqlStore, sqlite},
     config::StorageConfig,
     error::Result,
     service::{HistoryApi, JournalApi, RecordApi, SessionApi, StateApi},
@@ -31,7 +31,7 @@ const NOT_OFFERED: &[(&str, &str)] = &[
 /// Storage, open. Cloning is cheap; all clones are one.
 #[derive(Clone)]
 pub struct Storage {
-    store: Arc<SqliteStore>,
+    store: Arc<SqlStore>,
     config: StorageConfig,
 }
 
@@ -48,7 +48,7 @@ impl Storage {
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let path = config.path.clone().unwrap_or_else(|| data_dir.join(DATABASE_FILE));
-        let store = SqliteStore::open(path, &config, clock).await?;
+        let store = sqlite::open(path, &config, clock).await?;
         Ok(Self { store, config })
     }
 

@@ -28,12 +28,12 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the database is, and how to connect to it.
 #[derive(Debug, Clone)]
-pub(super) struct Location {
+pub(in crate::adapters) struct SqliteLocation {
     path: PathBuf,
     busy_timeout: Duration,
 }
 
-impl Location {
+impl SqliteLocation {
     pub(super) fn new(path: PathBuf, busy_timeout: Duration) -> Self {
         Self { path, busy_timeout }
     }
@@ -48,7 +48,7 @@ impl Location {
     }
 
     /// The connection that writes. Creates the database.
-    pub(super) async fn writer(&self) -> Result<SqliteConnection> {
+    pub(in crate::adapters) async fn writer(&self) -> Result<SqliteConnection> {
         let options = self
             .options()
             .create_if_missing(true)

@@ -1,4 +1,4 @@
-//! What the database says, as facts of ours.
+//! What SQLite says, as facts of ours.
 
 use sqlx::error::DatabaseError;
 
@@ -17,22 +17,8 @@ mod code {
     pub(super) const NOTADB: i32 = 26;
 }
 
-impl From<sqlx::Error> for StorageError {
-    fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Database(error) => of_code(&*error),
-            sqlx::Error::Io(error) => Self::Io { detail: error.to_string() },
-            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Self::Closed,
-            sqlx::Error::PoolTimedOut => Self::Overloaded,
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
-                Self::Corrupt { detail: error.to_string() }
-            }
-            other => Self::internal(other.to_string()),
-        }
-    }
-}
-
-fn of_code(error: &dyn DatabaseError) -> StorageError {
+/// The error under SQLite's result code.
+pub(in crate::adapters) fn of_code(error: &dyn DatabaseError) -> StorageError {
     let extended = error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or_default();
     let detail = error.to_string();
     // The low byte of an extended code is its primary code.
@@ -45,9 +31,4 @@ fn of_code(error: &dyn DatabaseError) -> StorageError {
         code::TOOBIG => StorageError::invalid("request", "is larger than the database can store"),
         _ => StorageError::internal(detail),
     }
-}
-
-/// A stored value that is not what we store.
-pub(super) fn damaged(what: &'static str) -> StorageError {
-    StorageError::Corrupt { detail: format!("a stored {what} cannot be read") }
 }

@@ -1,0 +1,236 @@
+//! Connections of either database, and how statements run on them.
+
+use futures::{StreamExt, stream::BoxStream};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    pool::PoolConnection, postgres::PgConnection, sqlite::SqliteConnection,
+};
+
+use super::{row::Row, value::Value};
+use crate::{
+    adapters::{
+        postgres,
+        sqlite::{self, SqliteLocation},
+    },
+    error::Result,
+};
+
+/// Where a database is.
+#[derive(Debug, Clone)]
+pub(in crate::adapters) enum Location {
+    /// A file.
+    Sqlite(SqliteLocation),
+}
+
+impl Location {
+    /// A connection that writes.
+    pub(super) async fn writer(&self) -> Result<Connection> {
+        match self {
+            Self::Sqlite(location) => Ok(Connection::Sqlite(location.writer().await?)),
+        }
+    }
+}
+
+/// A connection that writes.
+pub(in crate::adapters) enum Connection {
+    /// To SQLite.
+    Sqlite(SqliteConnection),
+    /// To PostgreSQL.
+    #[expect(dead_code, reason = "no PostgreSQL can be opened yet")]
+    Postgres(PgConnection),
+}
+
+impl Connection {
+    /// Where to run a statement.
+    pub(super) fn target(&mut self) -> Target<'_> {
+        match self {
+            Self::Sqlite(conn) => Target::Sqlite(conn),
+            Self::Postgres(conn) => Target::Postgres(conn),
+        }
+    }
+
+    /// The statement that begins a transaction that writes.
+    pub(super) fn begin(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "BEGIN IMMEDIATE;",
+            Self::Postgres(_) => "BEGIN;",
+        }
+    }
+
+    /// Says goodbye.
+    pub(super) async fn close(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(conn) => conn.close().await,
+            Self::Postgres(conn) => conn.close().await,
+        }
+    }
+}
+
+/// Connections that read.
+#[derive(Debug, Clone)]
+pub(in crate::adapters) enum Pool {
+    /// To SQLite.
+    Sqlite(SqlitePool),
+    /// To PostgreSQL.
+    #[expect(dead_code, reason = "no PostgreSQL can be opened yet")]
+    Postgres(PgPool),
+}
+
+impl Pool {
+    /// One of the connections.
+    pub(super) async fn acquire(&self) -> Result<Reading, sqlx::Error> {
+        match self {
+            Self::Sqlite(pool) => Ok(Reading::Sqlite(pool.acquire().await?)),
+            Self::Postgres(pool) => Ok(Reading::Postgres(pool.acquire().await?)),
+        }
+    }
+
+    /// One of the connections, on which every read sees the same commits.
+    pub(super) async fn snapshot(&self) -> Result<Snapshot, sqlx::Error> {
+        const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        match self {
+            Self::Sqlite(pool) => Ok(Snapshot::Sqlite(pool.begin().await?)),
+            Self::Postgres(pool) => Ok(Snapshot::Postgres(pool.begin_with(BEGIN).await?)),
+        }
+    }
+
+    /// Closes them.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// A connection that was taken out of the pool.
+pub(super) enum Reading {
+    /// To SQLite.
+    Sqlite(PoolConnection<Sqlite>),
+    /// To PostgreSQL.
+    Postgres(PoolConnection<Postgres>),
+}
+
+impl Reading {
+    /// Where to run a statement.
+    pub(super) fn target(&mut self) -> Target<'_> {
+        match self {
+            Self::Sqlite(conn) => Target::Sqlite(conn),
+            Self::Postgres(conn) => Target::Postgres(conn),
+        }
+    }
+}
+
+/// Reads that see the same commits.
+pub(super) enum Snapshot {
+    /// Of SQLite.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// Of PostgreSQL.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Snapshot {
+    /// Where to run a statement.
+    pub(super) fn target(&mut self) -> Target<'_> {
+        match self {
+            Self::Sqlite(tx) => Target::Sqlite(tx),
+            Self::Postgres(tx) => Target::Postgres(tx),
+        }
+    }
+
+    /// Gives the connection back.
+    pub(super) async fn end(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(tx) => tx.rollback().await,
+            Self::Postgres(tx) => tx.rollback().await,
+        }
+    }
+}
+
+/// Where a statement runs.
+pub(super) enum Target<'c> {
+    /// On SQLite.
+    Sqlite(&'c mut SqliteConnection),
+    /// On PostgreSQL.
+    Postgres(&'c mut PgConnection),
+}
+
+impl<'c> Target<'c> {
+    /// Runs every statement of `sql`, until one fails. `keep` them prepared if they come up often.
+    pub(super) async fn execute(
+        self,
+        sql: String,
+        values: Vec<Value>,
+        keep: bool,
+    ) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(conn) => {
+                let args = sqlite::arguments(values)?;
+                sqlx::query_with(AssertSqlSafe(sql), args).persistent(keep).execute(conn).await?;
+            }
+            Self::Postgres(conn) => {
+                let mut values = values.into_iter();
+                for (sql, count) in postgres::statements(&sql) {
+                    let args = postgres::arguments(values.by_ref().take(count))?;
+                    let query = sqlx::query_with(AssertSqlSafe(sql), args).persistent(keep);
+                    query.execute(&mut *conn).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs every statement of `sql`, and answers the rows of all of them.
+    pub(super) async fn fetch_all(
+        self,
+        sql: String,
+        values: Vec<Value>,
+        keep: bool,
+    ) -> Result<Vec<Row>, sqlx::Error> {
+        match self {
+            Self::Sqlite(conn) => {
+                let args = sqlite::arguments(values)?;
+                let query = sqlx::query_with(AssertSqlSafe(sql), args).persistent(keep);
+                Ok(query.fetch_all(conn).await?.into_iter().map(Row::Sqlite).collect())
+            }
+            Self::Postgres(conn) => {
+                let (mut values, mut rows) = (values.into_iter(), Vec::new());
+                for (sql, count) in postgres::statements(&sql) {
+                    let args = postgres::arguments(values.by_ref().take(count))?;
+                    let query = sqlx::query_with(AssertSqlSafe(sql), args).persistent(keep);
+                    let found = query.fetch_all(&mut *conn).await?;
+                    rows.extend(found.into_iter().map(Row::Postgres));
+                }
+                Ok(rows)
+            }
+        }
+    }
+
+    /// Runs one statement, and answers its rows as they come.
+    pub(super) fn stream(
+        self,
+        sql: String,
+        values: Vec<Value>,
+    ) -> Result<BoxStream<'c, Result<Row, sqlx::Error>>, sqlx::Error> {
+        match self {
+            Self::Sqlite(conn) => {
+                let query = sqlx::query_with(AssertSqlSafe(sql), sqlite::arguments(values)?);
+                Ok(query.fetch(conn).map(|row| Ok(Row::Sqlite(row?))).boxed())
+            }
+            Self::Postgres(conn) => {
+                let args = postgres::arguments(values.into_iter())?;
+                let sql = postgres::statements(&sql).into_iter().map(|(sql, _)| sql).collect();
+                let query = sqlx::query_with(AssertSqlSafe::<String>(sql), args);
+                Ok(query.fetch(conn).map(|row| Ok(Row::Postgres(row?))).boxed())
+            }
+        }
+    }
+
+    /// Runs a file of statements as it is.
+    pub(super) async fn run_file(self, sql: &'static str) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(conn) => conn.execute(sqlx::raw_sql(sql)).await.map(|_done| ()),
+            Self::Postgres(conn) => conn.execute(sqlx::raw_sql(sql)).await.map(|_done| ()),
+        }
+    }
+}

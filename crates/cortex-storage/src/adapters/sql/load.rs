@@ -1,0 +1,336 @@
+//! Reading what a batch needs, inside its transaction, in as few trips as there are kinds of things.
+
+use std::{borrow::Cow, collections::HashSet};
+
+use super::{
+    cache::{Cache, OwnedHead, TenantNo},
+    needs::{Needs, SessionNeeds},
+    row::Row,
+    rows::{self, EXECUTION, HEAD, KNOWN},
+    script::{Script, Transaction},
+    work::{Description, Read, RecordFact, Work, Writes},
+};
+use crate::{
+    error::Result,
+    journal::{Fingerprint, RequestKey, SessionNo},
+    record::RecordKey,
+    state::State,
+    time::Stamp,
+};
+
+/// Reads what `needs` names. What the cache has is taken out of it; [`Work`] puts it back after the
+/// commit.
+pub(super) async fn load<'a>(
+    tx: &mut Transaction<'_>,
+    cache: &'a mut Cache,
+    needs: Needs,
+    now: Stamp,
+) -> Result<Work<'a>> {
+    let mut loader = Loader { tx, cache, read: Read::default() };
+    let by_execution = loader.executions(&needs).await?;
+    loader.heads(&needs, by_execution).await?;
+    loader.names(&needs).await?;
+    loader.session_facts(&needs).await?;
+    loader.creations(&needs).await?;
+    loader.records(&needs).await?;
+    let Loader { cache, read, .. } = loader;
+    Ok(Work { now, cache, read, writes: Writes::default() })
+}
+
+struct Loader<'t, 'c, 'a> {
+    tx: &'t mut Transaction<'c>,
+    cache: &'a mut Cache,
+    read: Read,
+}
+
+impl Loader<'_, '_, '_> {
+    /// Runs `SELECT … FROM (VALUES rows) v CROSS JOIN …` unless there are no rows.
+    async fn select<R>(
+        &mut self,
+        columns: &str,
+        (width, tables): (usize, &str),
+        keys: &[R],
+        bind: impl Fn(&mut Script, &R),
+    ) -> Result<Vec<Row>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut script = self.tx.script();
+        script.values((&format!("SELECT {columns} FROM "), width, tables), keys, bind);
+        Ok(self.tx.fetch(script).await?)
+    }
+
+    /// Answers the sessions of the rows.
+    async fn executions(&mut self, needs: &Needs) -> Result<HashSet<SessionNo>> {
+        const TABLES: &str = " v CROSS JOIN executions x ON x.tenant = v.column1 \
+            AND x.execution_id = v.column2 CROSS JOIN sessions s ON s.session = x.session";
+        let keys: Vec<_> = needs.executions.iter().collect();
+        let found = self
+            .select(EXECUTION, (2, TABLES), &keys, |script, (tenant, id)| {
+                script.bind(tenant.0).bind(id.as_str().to_owned());
+            })
+            .await?;
+        let mut sessions = HashSet::new();
+        for row in &found {
+            let (tenant, execution) = rows::execution(row)?;
+            sessions.insert(execution.session);
+            let key = (tenant, execution.execution_id.clone());
+            self.read.executions.insert(key, execution);
+        }
+        Ok(sessions)
+    }
+
+    async fn heads(&mut self, needs: &Needs, by_number: HashSet<SessionNo>) -> Result<()> {
+        const BY_ID: &str = " v CROSS JOIN sessions s ON s.tenant = v.column1 \
+            AND s.session_id = v.column2 CROSS JOIN heads h ON h.session = s.session";
+        let mut unknown = Vec::new();
+        for key in needs.sessions.keys() {
+            let Some(session) = self.cache.ids.take(key) else {
+                unknown.push(key.clone());
+                continue;
+            };
+            match self.cache.heads.take(&session) {
+                Some(head) => self.keep(head),
+                None => unknown.push(key.clone()),
+            }
+        }
+        let found = self
+            .select(HEAD, (2, BY_ID), &unknown, |script, (tenant, id)| {
+                script.bind(tenant.0).bind(id.clone());
+            })
+            .await?;
+        self.keep_all(&found)?;
+        self.heads_by_number(by_number).await?;
+        self.held(needs).await
+    }
+
+    async fn heads_by_number(&mut self, sessions: HashSet<SessionNo>) -> Result<()> {
+        const TABLES: &str = " v CROSS JOIN heads h ON h.session = v.column1 \
+            CROSS JOIN sessions s ON s.session = h.session";
+        let mut unknown = Vec::new();
+        for session in sessions {
+            if self.read.heads.contains_key(&session) {
+                continue;
+            }
+            match self.cache.heads.take(&session) {
+                Some(head) => self.keep(head),
+                None => unknown.push(session),
+            }
+        }
+        let found = self
+            .select(HEAD, (1, TABLES), &unknown, |script, session| {
+                script.bind(session.0);
+            })
+            .await?;
+        self.keep_all(&found)
+    }
+
+    /// The sessions that retiring holders hold.
+    async fn held(&mut self, needs: &Needs) -> Result<()> {
+        const TABLES: &str = " v CROSS JOIN heads h ON h.holder_id = v.column1";
+        let keys: Vec<_> = needs.held.iter().collect();
+        let found = self
+            .select("h.session", (1, TABLES), &keys, |script, holder| {
+                script.bind(holder.as_str().to_owned());
+            })
+            .await?;
+        let mut sessions = HashSet::new();
+        for row in &found {
+            sessions.insert(SessionNo(row.try_get(0)?));
+        }
+        Box::pin(self.heads_by_number(sessions)).await
+    }
+
+    fn keep_all(&mut self, found: &[Row]) -> Result<()> {
+        for row in found {
+            let head = rows::head(row)?;
+            self.keep(head);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, owned: OwnedHead) {
+        let key = (owned.tenant, owned.head.session_id.clone());
+        self.read.ids.insert(key, owned.head.session);
+        self.read.heads.insert(owned.head.session, owned);
+    }
+
+    async fn names(&mut self, needs: &Needs) -> Result<()> {
+        let mut unknown = Vec::new();
+        for name in &needs.names {
+            match self.cache.names.take(name) {
+                Some(number) => drop(self.read.names.insert(name.clone(), number)),
+                None => unknown.push(name.clone()),
+            }
+        }
+        let tables = " v CROSS JOIN names n ON n.name = v.column1";
+        let found = self
+            .select("n.name, n.name_no", (1, tables), &unknown, |script, name| {
+                script.bind(name.to_string());
+            })
+            .await?;
+        for row in &found {
+            let (name, number): (Cow<'_, str>, i64) = (row.try_get(0)?, row.try_get(1)?);
+            self.read.names.insert(name.into(), number);
+        }
+        Ok(())
+    }
+
+    async fn session_facts(&mut self, needs: &Needs) -> Result<()> {
+        let sessions: Vec<(SessionNo, &SessionNeeds)> = needs
+            .sessions
+            .iter()
+            .filter_map(|(key, needs)| Some((*self.read.ids.get(key)?, needs)))
+            .collect();
+        self.requests(&sessions).await?;
+        self.calls(&sessions).await?;
+        self.messages(&sessions).await?;
+        self.states(&sessions).await?;
+        self.descriptions(&sessions).await
+    }
+
+    async fn requests(&mut self, sessions: &[(SessionNo, &SessionNeeds)]) -> Result<()> {
+        let tables = " v CROSS JOIN requests r ON r.session = v.column1 AND r.request = v.column2";
+        let keys: Vec<_> = flatten(sessions, |needs| &needs.requests);
+        let found = self
+            .select(KNOWN, (2, tables), &keys, |script, (session, key)| {
+                script.bind(session.0).bind(key.0.to_vec());
+            })
+            .await?;
+        for row in &found {
+            let (session, key, known) = rows::known(row)?;
+            self.read.known.insert((session, RequestKey(key)), known);
+        }
+        Ok(())
+    }
+
+    async fn calls(&mut self, sessions: &[(SessionNo, &SessionNeeds)]) -> Result<()> {
+        let tables = " v WHERE EXISTS (SELECT 1 FROM executions x \
+            WHERE x.session = v.column1 AND x.call_id = v.column2)";
+        let keys: Vec<_> = flatten(sessions, |needs| &needs.calls);
+        let found = self
+            .select("v.column1, v.column2", (2, tables), &keys, |script, (session, call)| {
+                script.bind(session.0).bind(call.as_str().to_owned());
+            })
+            .await?;
+        for row in &found {
+            let call = row.try_get::<String>(1)?.parse();
+            let call = call.map_err(|_| super::error::damaged("call id"))?;
+            self.read.calls.insert((SessionNo(row.try_get(0)?), call));
+        }
+        Ok(())
+    }
+
+    async fn messages(&mut self, sessions: &[(SessionNo, &SessionNeeds)]) -> Result<()> {
+        let tables =
+            " v CROSS JOIN messages m ON m.session = v.column1 AND m.message_id = v.column2";
+        let keys: Vec<_> = flatten(sessions, |needs| &needs.messages);
+        let columns = "m.session, m.message_id, m.message";
+        let found = self
+            .select(columns, (2, tables), &keys, |script, (session, message)| {
+                script.bind(session.0).bind(message.as_str().to_owned());
+            })
+            .await?;
+        for row in &found {
+            let message = row.try_get::<String>(1)?.parse();
+            let message = message.map_err(|_| super::error::damaged("message id"))?;
+            let key = (SessionNo(row.try_get(0)?), message);
+            self.read.messages.insert(key, rows::position(row.try_get(2)?));
+        }
+        Ok(())
+    }
+
+    async fn states(&mut self, sessions: &[(SessionNo, &SessionNeeds)]) -> Result<()> {
+        let tables = " v CROSS JOIN states t ON t.session = v.column1";
+        let keys: Vec<_> = chosen(sessions, |needs| needs.state);
+        let columns = "t.session, t.data, t.version, t.updated_at";
+        let found = self
+            .select(columns, (1, tables), &keys, |script, session| {
+                script.bind(session.0);
+            })
+            .await?;
+        for row in &found {
+            let updated_at: Option<i64> = row.try_get(3)?;
+            let updated_at = updated_at.map(Stamp::from_micros);
+            let state = State { data: row.try_get(1)?, version: row.try_get(2)?, updated_at };
+            self.read.states.insert(SessionNo(row.try_get(0)?), state);
+        }
+        Ok(())
+    }
+
+    async fn descriptions(&mut self, sessions: &[(SessionNo, &SessionNeeds)]) -> Result<()> {
+        let tables = " v CROSS JOIN sessions s ON s.session = v.column1";
+        let keys: Vec<_> = chosen(sessions, |needs| needs.description);
+        let columns = "s.session, s.metadata, s.manifest_digest";
+        let found = self
+            .select(columns, (1, tables), &keys, |script, session| {
+                script.bind(session.0);
+            })
+            .await?;
+        for row in &found {
+            let description =
+                Description { metadata: row.try_get(1)?, manifest_digest: row.try_get(2)? };
+            self.read.descriptions.insert(SessionNo(row.try_get(0)?), description);
+        }
+        Ok(())
+    }
+
+    /// Also the heads of the sessions that were created, for the answer.
+    async fn creations(&mut self, needs: &Needs) -> Result<()> {
+        let tables = " v CROSS JOIN creations c ON c.tenant = v.column1 AND c.request = v.column2";
+        let keys: Vec<_> = needs.creations.iter().collect();
+        let columns = "c.tenant, c.request, c.fingerprint, c.session";
+        let found = self
+            .select(columns, (2, tables), &keys, |script, (tenant, key)| {
+                script.bind(tenant.0).bind(key.0.to_vec());
+            })
+            .await?;
+        let mut sessions = HashSet::new();
+        for row in &found {
+            let tenant = TenantNo(row.try_get(0)?);
+            let key = RequestKey(rows::half_hash(row, 1)?);
+            let session = SessionNo(row.try_get(3)?);
+            let fingerprint = Fingerprint(rows::half_hash(row, 2)?);
+            self.read.creations.insert((tenant, key), (fingerprint, session));
+            sessions.insert(session);
+        }
+        self.heads_by_number(sessions).await
+    }
+
+    async fn records(&mut self, needs: &Needs) -> Result<()> {
+        let tables = " v CROSS JOIN records r ON r.tenant = v.column1 AND r.key = v.column2";
+        let keys: Vec<_> = needs.records.iter().collect();
+        let columns = "r.tenant, r.key, r.revision, r.created_at, r.expires_at";
+        let found = self
+            .select(columns, (2, tables), &keys, |script, (tenant, key)| {
+                script.bind(tenant.0).bind(key.as_str().to_owned());
+            })
+            .await?;
+        for row in &found {
+            let key = RecordKey::parse(&row.try_get::<Cow<str>>(1)?)
+                .map_err(|_| super::error::damaged("key"))?;
+            let expires_at: Option<i64> = row.try_get(4)?;
+            let fact = RecordFact {
+                revision: row.try_get(2)?,
+                created_at: Stamp::from_micros(row.try_get(3)?),
+                expires_at: expires_at.map(Stamp::from_micros),
+            };
+            self.read.records.insert((TenantNo(row.try_get(0)?), key), fact);
+        }
+        Ok(())
+    }
+}
+
+fn flatten<'n, T>(
+    sessions: &[(SessionNo, &'n SessionNeeds)],
+    what: impl Fn(&'n SessionNeeds) -> &'n Vec<T>,
+) -> Vec<(SessionNo, &'n T)> {
+    sessions.iter().flat_map(|(no, needs)| what(needs).iter().map(|item| (*no, item))).collect()
+}
+
+fn chosen(
+    sessions: &[(SessionNo, &SessionNeeds)],
+    wanted: impl Fn(&SessionNeeds) -> bool,
+) -> Vec<SessionNo> {
+    sessions.iter().filter(|(_, needs)| wanted(needs)).map(|(no, _)| *no).collect()
+}

@@ -1,0 +1,34 @@
+//! The ports on SQL: tasks that write and group-commit, and a pool of readers.
+//!
+//! SQL here is the part that SQLite and PostgreSQL have in common, with these conventions: values stand
+//! as `?` in their order; every whole number is an `i64`, and a truth value is 0 or 1; `CROSS JOIN … ON`
+//! is a join in the order in which it is written (PostgreSQL is free to choose). A list of values is
+//! `(VALUES …) v` with the columns `column1`, `column2` and so on.
+
+mod cache;
+mod database;
+mod error;
+mod flush;
+mod housekeeping;
+mod load;
+mod migrate;
+mod needs;
+mod ops;
+mod query;
+mod read;
+mod row;
+mod rows;
+mod script;
+mod store;
+mod value;
+mod work;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub(in crate::adapters) use database::{Connection, Location, Pool};
+pub(in crate::adapters) use migrate::migrate;
+pub(in crate::adapters) use store::Opened;
+pub use store::SqlStore;
+pub(in crate::adapters) use value::Value;

@@ -1,0 +1,172 @@
+//! Creating, describing and deleting sessions.
+
+use cortex_core::SessionId;
+
+use super::{super::needs::Needs, super::work::Work, Operation};
+use crate::{
+    adapters::sql::{
+        cache::{Cache, OwnedHead, TenantNo},
+        work::{HeadWrite, Purge, SessionRow},
+    },
+    error::{Result, StorageError},
+    journal::{Method, SessionHead, SessionNo},
+    json,
+    session::{NewSession, SessionPatch},
+    state::{State, StateChange},
+    tenant::Tenant,
+};
+
+/// Creates a session with an empty journal.
+pub(in super::super) struct Create {
+    pub(in super::super) tenant: Tenant,
+    pub(in super::super) new: NewSession,
+    /// The id that it gets, if it is new.
+    pub(in super::super) session_id: SessionId,
+}
+
+/// What came of it.
+pub(in super::super) enum Created {
+    /// It is there.
+    New,
+    /// The request was made before: the session of then.
+    Before(String),
+}
+
+impl Operation for Create {
+    type Answer = Created;
+
+    fn needs(&self, cache: &Cache, needs: &mut Needs) {
+        if let (Some(tenant), Some(id)) = (cache.tenant(&self.tenant), &self.new.request_id) {
+            needs.creations.insert((tenant, id.key(Method::CreateSession)));
+        }
+    }
+
+    fn decide(&self, work: &mut Work<'_>) -> Result<Created> {
+        let state = match &self.new.initial_state {
+            Some(data) => {
+                let change = StateChange::Replace(data.clone());
+                Some(State::default().apply(&change, u64::MAX, work.now)?)
+            }
+            None => None,
+        };
+        let tenant = work.ensure_tenant(&self.tenant);
+        let key = self.new.request_id.as_ref().map(|id| (tenant, id.key(Method::CreateSession)));
+        if let (Some(id), Some(key)) = (&self.new.request_id, key)
+            && let Some((fingerprint, session)) = work.read.creations.get(&key)
+        {
+            if *fingerprint != self.new.fingerprint {
+                return Err(StorageError::RequestIdReused { request_id: id.as_str().to_owned() });
+            }
+            return Ok(Created::Before(work.head(*session)?.session_id.clone()));
+        }
+        let head = self.insert(work, tenant);
+        if let Some(key) = key {
+            work.read.creations.insert(key, (self.new.fingerprint, head.session));
+            work.writes.creations.push((tenant, key.1, self.new.fingerprint, head.session));
+        }
+        if let Some(state) = state {
+            work.read.states.insert(head.session, state);
+            work.writes.states.insert(head.session);
+        }
+        Ok(Created::New)
+    }
+
+    fn size(&self) -> usize {
+        self.new.metadata.len() + self.new.initial_state.as_ref().map_or(0, String::len)
+    }
+}
+
+impl Create {
+    fn insert(&self, work: &mut Work<'_>, tenant: TenantNo) -> SessionHead {
+        let session = SessionNo(work.cache.next_session);
+        work.cache.next_session += 1;
+        let session_id = self.session_id.to_string();
+        work.writes.sessions.push(SessionRow {
+            tenant,
+            session,
+            session_id: session_id.clone(),
+            new: self.new.clone(),
+            created_at: work.now,
+        });
+        let head = SessionHead::new(session, session_id.clone(), work.now);
+        work.read.ids.insert((tenant, session_id), session);
+        work.read.heads.insert(session, OwnedHead { tenant, head: head.clone() });
+        work.writes.write_head(session, HeadWrite::Whole);
+        head
+    }
+}
+
+/// Changes what is attached to a session.
+pub(in super::super) struct Patch {
+    pub(in super::super) tenant: Tenant,
+    pub(in super::super) patch: SessionPatch,
+}
+
+impl Operation for Patch {
+    type Answer = ();
+
+    fn needs(&self, cache: &Cache, needs: &mut Needs) {
+        if let Some((_, session)) = needs.session(cache, &self.tenant, &self.patch.session_id) {
+            session.description = true;
+        }
+    }
+
+    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+        let (_, session) = work.session(&self.tenant, &self.patch.session_id)?;
+        let now = work.now;
+        let missing = || StorageError::internal("a description was not read");
+        let description = work.read.descriptions.get(&session).ok_or_else(missing)?;
+        let mut description = description.clone();
+        if let Some(patch) = &self.patch.metadata {
+            let merged = json::merge_shallow(&description.metadata, patch)
+                .map_err(|error| StorageError::invalid("metadata", error.to_string()))?;
+            let (bytes, limit) = (merged.len() as u64, self.patch.max_metadata);
+            if bytes > limit {
+                return Err(StorageError::TooLarge { field: "metadata", bytes, limit });
+            }
+            description.metadata = merged;
+        }
+        if let Some(digest) = &self.patch.manifest_digest {
+            description.manifest_digest.clone_from(digest);
+        }
+        work.read.descriptions.insert(session, description);
+        work.writes.descriptions.insert(session);
+        if let Some(owned) = work.read.heads.get_mut(&session) {
+            owned.head.updated_at = now;
+            work.writes.write_head(session, HeadWrite::Moved);
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        self.patch.metadata.as_ref().map_or(0, String::len)
+    }
+}
+
+/// Deletes a session. Nothing finds its rows from the commit on; the long ones go in steps later.
+pub(in super::super) struct Delete {
+    pub(in super::super) tenant: Tenant,
+    pub(in super::super) session_id: SessionId,
+}
+
+impl Operation for Delete {
+    type Answer = ();
+
+    fn needs(&self, cache: &Cache, needs: &mut Needs) {
+        needs.session(cache, &self.tenant, &self.session_id);
+    }
+
+    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+        let (tenant, session) = work.session(&self.tenant, &self.session_id)?;
+        work.read.ids.remove(&(tenant, self.session_id.as_str().to_owned()));
+        work.read.heads.remove(&session);
+        work.read.creations.retain(|_, (_, created)| *created != session);
+        work.writes.deletions.push(session);
+        work.writes.purges.push(Purge { session, messages: None });
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        0
+    }
+}

@@ -1,0 +1,223 @@
+//! Heads, entries and what is runnable.
+
+use cortex_core::{HolderId, PageSize, SessionId};
+use futures::TryStreamExt;
+
+use super::{Reader, TENANT};
+use crate::{
+    adapters::sql::{
+        error::damaged,
+        query::Query,
+        row::Row,
+        rows::{self, ENTRY, ENTRY_TABLES, EXECUTION, HEAD, HEAD_TABLES, LAST_POSITION, clustered},
+        writer::standing,
+    },
+    error::{Result, StorageError},
+    journal::{Entry, Sequence, SessionHead, SessionNo},
+    ports::{EntryPage, EntryQuery, HeldSession, JournalView, Page, Runnable, Standing},
+    tenant::{Scope, Tenant},
+    time::Stamp,
+};
+
+impl Reader {
+    /// The head of a session.
+    pub(in super::super) async fn head(
+        &self,
+        tenant: &Tenant,
+        id: &SessionId,
+    ) -> Result<SessionHead> {
+        let row = Query::new(format!(
+            "SELECT {HEAD} FROM {HEAD_TABLES} WHERE s.tenant = {TENANT} AND s.session_id = ?"
+        ))
+        .tenant(tenant)?
+        .bind(id.as_str().to_owned())?
+        .first(&self.pool)
+        .await?;
+        let row =
+            row.ok_or_else(|| StorageError::SessionNotFound { session_id: id.to_string() })?;
+        Ok(rows::head(&row)?.head)
+    }
+
+    /// The head and the open executions, on one snapshot.
+    pub(in super::super) async fn journal(
+        &self,
+        tenant: &Tenant,
+        id: &SessionId,
+    ) -> Result<JournalView> {
+        let mut snapshot = self.pool.snapshot().await?;
+        let row = Query::new(format!(
+            "SELECT {HEAD} FROM {HEAD_TABLES} WHERE s.tenant = {TENANT} AND s.session_id = ?"
+        ))
+        .tenant(tenant)?
+        .bind(id.as_str())?
+        .first_on(snapshot.target())
+        .await?;
+        let row =
+            row.ok_or_else(|| StorageError::SessionNotFound { session_id: id.to_string() })?;
+        let head = rows::head(&row)?.head;
+        let found = Query::new(format!(
+            "SELECT {EXECUTION} FROM executions x CROSS JOIN sessions s ON s.session = x.session \
+             WHERE x.session = ? AND x.settled = 0 ORDER BY x.execution"
+        ))
+        .bind(head.session.0)?
+        .all_on(snapshot.target())
+        .await?;
+        snapshot.end().await?;
+        let open = found.iter().map(|row| Ok(rows::execution(row)?.1)).collect::<Result<_>>()?;
+        Ok(JournalView { head, open })
+    }
+
+    /// How far a session's log goes.
+    pub(in super::super) async fn standing(&self, session: SessionNo) -> Result<Option<Standing>> {
+        let row = Query::new(format!("SELECT {HEAD} FROM {HEAD_TABLES} WHERE h.session = ?"))
+            .bind(session.0)?
+            .first(&self.pool)
+            .await?;
+        Ok(row.map(|row| rows::head(&row)).transpose()?.map(|owned| standing(&owned.head)))
+    }
+
+    /// A page of entries, cut when it has enough bytes.
+    pub(in super::super) async fn entries(
+        &self,
+        tenant: &Tenant,
+        query: EntryQuery,
+    ) -> Result<EntryPage> {
+        let head = self.head(tenant, &query.session_id).await?;
+        let limit = query.page_size.get() as usize;
+        let types = query.types;
+        let entries =
+            self.read_entries(head.session, (query.after, head.head), limit, types).await?;
+        let read = entries.last().map(|entry| entry.sequence);
+        let more = read.is_some_and(|last| last < head.head);
+        let full = entries.len() >= limit || self.is_full(&entries);
+        Ok(EntryPage { more: more && full, entries, head: head.head })
+    }
+
+    /// Entries after `after` up to `until`, as many as one page of a replay holds.
+    pub(in super::super) async fn replay(
+        &self,
+        session: SessionNo,
+        after: Sequence,
+        until: Sequence,
+    ) -> Result<Vec<Entry>> {
+        self.read_entries(session, (after, until), self.replay_entries, Vec::new()).await
+    }
+
+    fn is_full(&self, entries: &[Entry]) -> bool {
+        entries.iter().map(Entry::size).sum::<usize>() >= self.page_bytes
+    }
+
+    async fn read_entries(
+        &self,
+        session: SessionNo,
+        (after, until): (Sequence, Sequence),
+        limit: usize,
+        types: Vec<String>,
+    ) -> Result<Vec<Entry>> {
+        let (after, until) = (after.clamp(0, LAST_POSITION), until.clamp(0, LAST_POSITION));
+        let mut query = Query::new(format!(
+            "SELECT {ENTRY} FROM {ENTRY_TABLES} WHERE e.entry > ? AND e.entry <= ?"
+        ))
+        .bind(clustered(session, after))?
+        .bind(clustered(session, until))?;
+        if !types.is_empty() {
+            query = query.push(" AND t.name IN ").list(types)?;
+        }
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut conn = self.pool.acquire().await?;
+        let query = query.push(" ORDER BY e.entry LIMIT ?").bind(limit)?;
+        let mut found = query.stream(conn.target())?;
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        while bytes < self.page_bytes
+            && let Some(row) = found.try_next().await?
+        {
+            let entry = rows::entry(&row)?;
+            bytes += entry.size();
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    /// The sessions that name a holder, of whatever tenant.
+    pub(in super::super) async fn held(&self, id: &HolderId) -> Result<Vec<HeldSession>> {
+        let found = Query::new(
+            "SELECT s.session_id, h.epoch, t.name FROM heads h \
+             CROSS JOIN sessions s ON s.session = h.session CROSS JOIN tenants t ON t.tenant = h.tenant \
+             WHERE h.holder_id = ? ORDER BY h.session",
+        )
+        .bind(id.as_str().to_owned())?
+        .all(&self.pool)
+        .await?;
+        found
+            .iter()
+            .map(|row| {
+                let tenant = Tenant::new(row.try_get::<String>(2)?);
+                Ok(HeldSession { tenant, session_id: row.try_get(0)?, epoch: row.try_get(1)? })
+            })
+            .collect()
+    }
+
+    /// Sessions that are ready and have no live holder, longest ready first.
+    pub(in super::super) async fn runnable(
+        &self,
+        scope: &Scope,
+        size: PageSize,
+        from: Option<&str>,
+        now: Stamp,
+    ) -> Result<Page<Runnable>> {
+        let (ready_at, session) = match from {
+            Some(from) => parse_place(from)?,
+            None => (i64::MIN, i64::MIN),
+        };
+        let found = Query::new(
+            "SELECT h.ready_at, h.session, s.session_id, h.epoch, t.name \
+             FROM heads h CROSS JOIN sessions s ON s.session = h.session \
+             CROSS JOIN tenants t ON t.tenant = h.tenant \
+             LEFT JOIN holders o ON o.holder_id = h.holder_id \
+             WHERE h.ready_at <= ? AND (h.ready_at, h.session) > (?, ?) \
+             AND (o.holder_id IS NULL OR o.voided = 1 OR o.expires_at <= ?)",
+        )
+        .bind(now.micros())?
+        .bind(ready_at)?
+        .bind(session)?
+        .bind(now.micros())?
+        .filter(" AND t.name = ?", scope.tenant().map(|tenant| tenant.as_str().to_owned()))?
+        .push(" ORDER BY h.ready_at, h.session LIMIT ?")
+        .bind(i64::from(size.get()) + 1)?
+        .all(&self.pool)
+        .await?;
+        page(found, size, |row| {
+            let place = format!("{}.{}", row.try_get::<i64>(0)?, row.try_get::<i64>(1)?);
+            let tenant = Tenant::new(row.try_get::<String>(4)?);
+            Ok((place, Runnable { tenant, session_id: row.try_get(2)?, epoch: row.try_get(3)? }))
+        })
+    }
+}
+
+fn parse_place(text: &str) -> Result<(i64, i64)> {
+    let malformed = || StorageError::Page(cortex_core::PageError::Malformed);
+    let (ready_at, session) = text.split_once('.').ok_or_else(malformed)?;
+    let number = |text: &str| text.parse().map_err(|_| malformed());
+    Ok((number(ready_at)?, number(session)?))
+}
+
+/// The first `size` of `found`, and where the next page starts if there is more.
+pub(in super::super) fn page<T>(
+    mut found: Vec<Row>,
+    size: PageSize,
+    read: impl Fn(&Row) -> Result<(String, T)>,
+) -> Result<Page<T>> {
+    let size = size.get() as usize;
+    let more = found.len() > size;
+    found.truncate(size);
+    let (mut items, mut next) = (Vec::with_capacity(found.len()), None);
+    for row in &found {
+        let (place, item) = read(row)?;
+        items.push(item);
+        next = Some(place);
+    }
+    if more && next.is_none() {
+        return Err(damaged("page"));
+    }
+    Ok(Page { items, next: next.filter(|_| more) })
+}

@@ -1,0 +1,277 @@
+//! Rows as domain values. Columns are read by their place in the lists that stand beside the readers.
+
+use std::{borrow::Cow, str::FromStr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cortex_core::SessionId;
+
+use super::{
+    cache::{OwnedHead, TenantNo},
+    error::damaged,
+    row::Row,
+};
+use crate::{
+    error::Result,
+    history::{Message, Role},
+    journal::{
+        CommandKind, Entry, EntryKind, Execution, ExecutionKind, ExecutionState, Fingerprint,
+        Holder, Known, OpenTurn, Outcome, OutcomeKind, Payload, PendingCommand, SessionHead,
+        SessionNo, Wait,
+    },
+    record::{Record, RecordKey},
+    session::{Session, SessionStatus},
+    time::Stamp,
+};
+
+/// The bits of a clustered key that hold the position inside the session.
+const POSITION_BITS: u32 = 32;
+
+/// The clustered key of a position in a session.
+pub(super) fn clustered(session: SessionNo, position: i64) -> i64 {
+    (session.0 << POSITION_BITS) | position
+}
+
+/// The position in a clustered key.
+pub(super) fn position(key: i64) -> i64 {
+    key & ((1 << POSITION_BITS) - 1)
+}
+
+/// The last position that a session can have.
+pub(super) const LAST_POSITION: i64 = (1 << POSITION_BITS) - 1;
+
+fn id<T: FromStr>(text: &str) -> Result<T> {
+    text.parse().map_err(|_| damaged("identifier"))
+}
+
+fn optional_id<T: FromStr>(text: Option<Cow<str>>) -> Result<Option<T>> {
+    text.map(|text| id(&text)).transpose()
+}
+
+fn stamp(row: &Row, column: usize) -> Result<Stamp> {
+    Ok(Stamp::from_micros(row.try_get(column)?))
+}
+
+fn optional_stamp(row: &Row, column: usize) -> Result<Option<Stamp>> {
+    Ok(row.try_get::<Option<i64>>(column)?.map(Stamp::from_micros))
+}
+
+fn status(row: &Row, column: usize) -> Result<SessionStatus> {
+    SessionStatus::from_number(row.try_get(column)?).ok_or_else(|| damaged("session status"))
+}
+
+/// Columns of [`head`], of `heads h` and `sessions s`.
+pub(super) const HEAD: &str = "h.session, h.tenant, s.session_id, s.status, h.head, h.last_command, \
+    h.consumed, h.pending, h.epoch, h.holder_id, h.turn_id, h.turn_sequence, h.waiting, h.wake_at, \
+    h.queue, h.open_calls, h.message_count, h.last_position, h.history_floor, h.ready_at, h.updated_at";
+
+/// The tables of [`HEAD`].
+pub(super) const HEAD_TABLES: &str = "heads h CROSS JOIN sessions s ON s.session = h.session";
+
+pub(super) fn head(row: &Row) -> Result<OwnedHead> {
+    let head = SessionHead {
+        session: SessionNo(row.try_get(0)?),
+        session_id: row.try_get(2)?,
+        status: status(row, 3)?,
+        head: row.try_get(4)?,
+        last_command: row.try_get(5)?,
+        consumed: row.try_get(6)?,
+        pending: read_pending(&row.try_get::<Cow<str>>(7)?)?,
+        epoch: row.try_get(8)?,
+        holder: optional_id(row.try_get(9)?)?,
+        turn: turn(row)?,
+        queue: serde_json::from_str(&row.try_get::<Cow<str>>(14)?).map_err(|_| damaged("queue"))?,
+        open_calls: row.try_get(15)?,
+        message_count: row.try_get(16)?,
+        last_position: row.try_get(17)?,
+        history_floor: row.try_get(18)?,
+        ready_at: optional_stamp(row, 19)?,
+        updated_at: stamp(row, 20)?,
+    };
+    Ok(OwnedHead { tenant: TenantNo(row.try_get(1)?), head })
+}
+
+fn turn(row: &Row) -> Result<Option<OpenTurn>> {
+    let Some(turn_id) = optional_id(row.try_get(10)?)? else { return Ok(None) };
+    let waiting: bool = row.try_get(12)?;
+    let wake_at = optional_stamp(row, 13)?;
+    let wait = waiting.then_some(Wait { wake_at });
+    Ok(Some(OpenTurn { turn_id, sequence: row.try_get(11)?, wait }))
+}
+
+fn read_pending(text: &str) -> Result<Vec<PendingCommand>> {
+    let pairs: Vec<(i64, i64)> = serde_json::from_str(text).map_err(|_| damaged("command list"))?;
+    pairs
+        .into_iter()
+        .map(|(sequence, kind)| {
+            let kind = CommandKind::from_number(kind).ok_or_else(|| damaged("command kind"))?;
+            Ok(PendingCommand { sequence, kind })
+        })
+        .collect()
+}
+
+/// The pending commands as they are stored.
+pub(super) fn write_pending(pending: &[PendingCommand]) -> String {
+    let pairs: Vec<_> = pending.iter().map(|c| (c.sequence, c.kind.number())).collect();
+    serde_json::to_string(&pairs).unwrap_or_default()
+}
+
+pub(super) fn holder(row: &Row) -> Result<Holder> {
+    let micros: i64 = row.try_get(3)?;
+    Ok(Holder {
+        holder_id: id(&row.try_get::<Cow<str>>(1)?)?,
+        instance: row.try_get(2)?,
+        duration: Duration::from_micros(u64::try_from(micros).map_err(|_| damaged("lease"))?),
+        expires_at: stamp(row, 4)?,
+        voided: row.try_get(5)?,
+        voids: optional_id(row.try_get(6)?)?,
+    })
+}
+
+/// Columns of [`entry`], of `entries e`, `names t` and `names p`.
+pub(super) const ENTRY: &str = "e.entry, e.kind, t.name, p.name, e.payload, e.created_at, e.epoch";
+
+/// The tables of [`ENTRY`].
+pub(super) const ENTRY_TABLES: &str = "entries e CROSS JOIN names t ON t.name_no = e.type \
+    CROSS JOIN names p ON p.name_no = e.payload_type";
+
+pub(super) fn entry(row: &Row) -> Result<Entry> {
+    Ok(Entry {
+        sequence: position(row.try_get(0)?),
+        kind: EntryKind::from_number(row.try_get(1)?).ok_or_else(|| damaged("entry kind"))?,
+        name: Arc::from(row.try_get::<Cow<str>>(2)?),
+        payload: Payload {
+            type_url: Arc::from(row.try_get::<Cow<str>>(3)?),
+            value: Bytes::from(row.try_get::<Vec<u8>>(4)?),
+        },
+        created_at: stamp(row, 5)?,
+        epoch: row.try_get(6)?,
+    })
+}
+
+/// Columns of [`known`], of `requests r`.
+pub(super) const KNOWN: &str = "r.session, r.request, r.fingerprint, r.first, r.last, r.at, r.note";
+
+pub(super) fn known(row: &Row) -> Result<(SessionNo, [u8; 16], Known)> {
+    let known = Known {
+        fingerprint: Fingerprint(half_hash(row, 2)?),
+        first: row.try_get(3)?,
+        last: row.try_get(4)?,
+        at: stamp(row, 5)?,
+        note: row.try_get(6)?,
+    };
+    Ok((SessionNo(row.try_get(0)?), half_hash(row, 1)?, known))
+}
+
+/// Half of a hash.
+pub(super) fn half_hash(row: &Row, column: usize) -> Result<[u8; 16]> {
+    row.try_get::<&[u8]>(column)?.try_into().map_err(|_| damaged("hash"))
+}
+
+/// Columns of [`execution`], of `executions x` and `sessions s`.
+pub(super) const EXECUTION: &str = "x.execution, x.tenant, x.execution_id, x.session, s.session_id, \
+    x.turn_id, x.call_id, x.kind, x.name, x.state, x.claimant_id, x.claimant_instance, \
+    x.outcome_kind, x.settled, x.created_at, x.updated_at";
+
+/// Columns of [`outcome`], of `outcomes o`, behind those of [`EXECUTION`].
+pub(super) const OUTCOME: &str = "o.result, o.error, o.details_type, o.details";
+
+pub(super) fn execution(row: &Row) -> Result<(TenantNo, Execution)> {
+    let outcome_kind: Option<i64> = row.try_get(12)?;
+    let outcome_kind = outcome_kind
+        .map(|kind| OutcomeKind::from_number(kind).ok_or_else(|| damaged("outcome kind")))
+        .transpose()?;
+    let execution = Execution {
+        execution_id: id(&row.try_get::<Cow<str>>(2)?)?,
+        session: SessionNo(row.try_get(3)?),
+        session_id: row.try_get(4)?,
+        turn_id: id(&row.try_get::<Cow<str>>(5)?)?,
+        call_id: id(&row.try_get::<Cow<str>>(6)?)?,
+        kind: ExecutionKind::from_number(row.try_get(7)?)
+            .ok_or_else(|| damaged("execution kind"))?,
+        name: row.try_get(8)?,
+        state: ExecutionState::from_number(row.try_get(9)?)
+            .ok_or_else(|| damaged("execution state"))?,
+        claimant_id: optional_id(row.try_get(10)?)?,
+        claimant_instance: row.try_get(11)?,
+        outcome_kind,
+        outcome: None,
+        settled: row.try_get(13)?,
+        created_at: stamp(row, 14)?,
+        updated_at: stamp(row, 15)?,
+    };
+    Ok((TenantNo(row.try_get(1)?), execution))
+}
+
+/// An execution with its outcome, from [`EXECUTION`] and [`OUTCOME`].
+pub(super) fn finished_execution(row: &Row) -> Result<Execution> {
+    let (_, mut execution) = execution(row)?;
+    let result: Option<String> = row.try_get(16)?;
+    if let (Some(kind), Some(result)) = (execution.outcome_kind, result) {
+        let type_url: Option<String> = row.try_get(18)?;
+        let value: Option<Vec<u8>> = row.try_get(19)?;
+        let details = type_url
+            .zip(value)
+            .map(|(type_url, value)| Payload { type_url: type_url.into(), value: value.into() });
+        execution.outcome = Some(Outcome { kind, result, error: row.try_get(17)?, details });
+    }
+    Ok(execution)
+}
+
+/// Columns of [`message`], of `messages m` and `sessions s`.
+pub(super) const MESSAGE: &str = "m.message, m.message_id, s.session_id, m.role, m.content, \
+    m.metadata, m.tool_calls, m.call_id, m.turn_id, m.created_at";
+
+pub(super) fn message(row: &Row) -> Result<Message> {
+    let tool_calls: Cow<str> = row.try_get(6)?;
+    let tool_calls = match &*tool_calls {
+        "" => Vec::new(),
+        json => serde_json::from_str(json).map_err(|_| damaged("list of tool calls"))?,
+    };
+    Ok(Message {
+        position: position(row.try_get(0)?),
+        message_id: id(&row.try_get::<Cow<str>>(1)?)?,
+        session_id: row.try_get(2)?,
+        role: Role::from_number(row.try_get(3)?).ok_or_else(|| damaged("role"))?,
+        content: row.try_get(4)?,
+        metadata: row.try_get(5)?,
+        tool_calls,
+        call_id: optional_id(row.try_get(7)?)?,
+        turn_id: optional_id(row.try_get(8)?)?,
+        timestamp: stamp(row, 9)?,
+    })
+}
+
+/// Columns of [`session`], of `sessions s` and `heads h`.
+pub(super) const SESSION: &str = "s.session, s.session_id, s.agent_name, s.user_id, s.created_at, \
+    h.updated_at, s.status, s.metadata, h.message_count, h.head, s.manifest_digest";
+
+pub(super) fn session(row: &Row) -> Result<(i64, Session)> {
+    let session = Session {
+        session_id: id::<SessionId>(&row.try_get::<Cow<str>>(1)?)?,
+        agent_name: row.try_get(2)?,
+        user_id: row.try_get(3)?,
+        created_at: stamp(row, 4)?,
+        updated_at: stamp(row, 5)?,
+        status: status(row, 6)?,
+        metadata: row.try_get(7)?,
+        message_count: row.try_get(8)?,
+        head: row.try_get(9)?,
+        manifest_digest: row.try_get(10)?,
+    };
+    Ok((row.try_get(0)?, session))
+}
+
+/// Columns of [`record`], of `records r`.
+pub(super) const RECORD: &str =
+    "r.key, r.value, r.revision, r.created_at, r.updated_at, r.expires_at";
+
+pub(super) fn record(row: &Row) -> Result<Record> {
+    Ok(Record {
+        key: RecordKey::parse(&row.try_get::<Cow<str>>(0)?).map_err(|_| damaged("record key"))?,
+        value: Bytes::from(row.try_get::<Vec<u8>>(1)?),
+        revision: row.try_get(2)?,
+        created_at: stamp(row, 3)?,
+        updated_at: stamp(row, 4)?,
+        expires_at: optional_stamp(row, 5)?,
+    })
+}

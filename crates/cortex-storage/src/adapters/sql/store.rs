@@ -1,0 +1,357 @@
+//! The ports, on the writer and the readers.
+
+use std::{
+    fs::File,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cortex_core::{Clock, ExecutionId, HolderId, MessageId, PageSize, SessionId};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    database::{Connection, Location, Pool},
+    housekeeping,
+    ops::{self, Created, InSession, Operation, Ticket, Waiting},
+    query::Query,
+    read::Reader,
+    writer::{Hubs, Writer, standing},
+};
+use crate::{
+    config::StorageConfig,
+    error::{Result, StorageError},
+    history::{Message, MessageQuery},
+    journal::{
+        Acquire, Acquired, Append, Appended, Claim, Direct, DirectOutcome, Entry, Execution,
+        Finish, Lease, Registration, Release, Sequence, SessionNo, Submit, Submitted,
+    },
+    ports::{
+        EntryPage, EntryQuery, ExecutionQuery, HeldSession, JournalStore, JournalView, Page,
+        RecordStore, Runnable, SessionStore, Standing,
+    },
+    record::{DeleteRecord, PutRecord, Record, RecordChange, RecordKey, RecordPage},
+    session::{NewSession, Session, SessionPatch, SessionQuery},
+    state::State,
+    tenant::{Scope, Tenant},
+    time::Stamp,
+    watch::{RevisionHub, RevisionWatch, RunnableHints, RunnableHub, SessionHub, Subscription},
+};
+
+/// A database that is open and has the schema of this program.
+pub(in crate::adapters) struct Opened {
+    pub(in crate::adapters) location: Location,
+    /// The connection that writes.
+    pub(in crate::adapters) conn: Connection,
+    /// Connections that read.
+    pub(in crate::adapters) pool: Pool,
+    /// Keeps other processes out.
+    pub(in crate::adapters) lock: Option<File>,
+}
+
+/// Storage on one database. The tasks that it owns end with its last owner; [`SqlStore::close`]
+/// waits for them.
+pub struct SqlStore {
+    pub(super) reader: Reader,
+    pub(super) clock: Arc<dyn Clock>,
+    writes: Mutex<Option<mpsc::Sender<Box<dyn Waiting>>>>,
+    /// Kibibytes that writes may bring before one of them is answered.
+    room: Semaphore,
+    max_room: u32,
+    hubs: Hubs,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Ends housekeeping.
+    _housekeeping: DropGuard,
+    /// Keeps other processes out while this one may write.
+    lock: Mutex<Option<File>>,
+}
+
+impl SqlStore {
+    /// Starts the tasks that work on a database. Needs a tokio runtime.
+    pub(in crate::adapters) fn start(
+        opened: Opened,
+        config: &StorageConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let Opened { location, conn, pool, lock } = opened;
+        let reader = Reader {
+            pool,
+            replay_entries: config.buffers.replay_entries,
+            page_bytes: config.buffers.replay.as_usize(),
+        };
+        let hubs = Hubs {
+            sessions: SessionHub::new(config.buffers.watch_commits),
+            runnable: Arc::new(RunnableHub::default()),
+            revisions: Arc::new(RevisionHub::default()),
+        };
+        let (writes, waiting) = mpsc::channel(config.buffers.write_queue);
+        let writer =
+            Writer::new((location, conn), clock.clone(), hubs.clone(), config.buffers.clone());
+        let stop = CancellationToken::new();
+        let max_room = kibibytes(config.buffers.waiting.as_usize());
+        let store = Arc::new(Self {
+            reader,
+            clock,
+            writes: Mutex::new(Some(writes)),
+            room: Semaphore::new(max_room as usize),
+            max_room,
+            hubs,
+            tasks: Mutex::new(vec![tokio::spawn(writer.run(waiting))]),
+            _housekeeping: stop.clone().drop_guard(),
+            lock: Mutex::new(lock),
+        });
+        let keeper = housekeeping::run(Arc::downgrade(&store), config.clone(), stop);
+        store.lock_tasks().push(tokio::spawn(keeper));
+        store
+    }
+
+    /// Refuses new writes, finishes those that wait, and closes the database.
+    pub async fn close(&self) {
+        drop(self.writes.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let tasks = std::mem::take(&mut *self.lock_tasks());
+        if let Some(writer) = tasks.into_iter().next()
+            && let Err(error) = writer.await
+        {
+            tracing::error!(%error, "the writer failed");
+        }
+        self.hubs.sessions.close();
+        self.hubs.runnable.close();
+        self.hubs.revisions.close();
+        self.reader.pool.close().await;
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// `Closed`, or what the database says.
+    pub async fn check(&self) -> Result<()> {
+        if self
+            .writes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .is_none_or(mpsc::Sender::is_closed)
+        {
+            return Err(StorageError::Closed);
+        }
+        Query::new("SELECT 1").first(&self.reader.pool).await?;
+        Ok(())
+    }
+
+    fn lock_tasks(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a write to the writer, and waits for its commit.
+    pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Answer> {
+        let writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let writes = writes.ok_or(StorageError::Closed)?;
+        let size = kibibytes(operation.size()).min(self.max_room);
+        let _room = self.room.acquire_many(size).await.map_err(|_| StorageError::Closed)?;
+        let (ticket, answer) = Ticket::issue(operation);
+        writes.send(ticket).await.map_err(|_| StorageError::Closed)?;
+        answer.await.map_err(|_| StorageError::Closed)?
+    }
+
+    pub(super) fn now(&self) -> Stamp {
+        Stamp::now(&*self.clock)
+    }
+}
+
+/// Bytes as kibibytes, at least one.
+fn kibibytes(bytes: usize) -> u32 {
+    u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX)
+}
+
+#[tonic::async_trait]
+impl JournalStore for SqlStore {
+    async fn submit(&self, tenant: &Tenant, op: Submit) -> Result<Submitted> {
+        self.write(InSession { tenant: tenant.clone(), op }).await
+    }
+
+    async fn register_holder(&self, tenant: &Tenant, op: Registration) -> Result<Lease> {
+        self.write(ops::RegisterHolder { tenant: tenant.clone(), op }).await
+    }
+
+    async fn renew_holder(
+        &self,
+        tenant: &Tenant,
+        id: &HolderId,
+    ) -> Result<(Lease, Vec<HeldSession>)> {
+        let renewal = ops::RenewHolder { tenant: tenant.clone(), holder_id: id.clone() };
+        let lease = self.write(renewal).await?;
+        Ok((lease, self.reader.held(id).await?))
+    }
+
+    async fn retire_holder(&self, tenant: &Tenant, id: &HolderId) -> Result<u64> {
+        self.write(ops::RetireHolder { tenant: tenant.clone(), holder_id: id.clone() }).await
+    }
+
+    async fn acquire(&self, tenant: &Tenant, op: Acquire) -> Result<Acquired> {
+        self.write(InSession { tenant: tenant.clone(), op }).await
+    }
+
+    async fn append(&self, tenant: &Tenant, op: Append) -> Result<Appended> {
+        self.write(InSession { tenant: tenant.clone(), op }).await
+    }
+
+    async fn release(&self, tenant: &Tenant, op: Release) -> Result<bool> {
+        self.write(InSession { tenant: tenant.clone(), op }).await
+    }
+
+    async fn claim(&self, tenant: &Tenant, op: Claim) -> Result<Execution> {
+        let id = op.execution_id.clone();
+        self.write(ops::ClaimExecution { tenant: tenant.clone(), op }).await?;
+        self.reader.execution(tenant, &id).await
+    }
+
+    async fn finish(&self, tenant: &Tenant, op: Finish) -> Result<Execution> {
+        let id = op.execution_id.clone();
+        self.write(ops::FinishExecution { tenant: tenant.clone(), op }).await?;
+        self.reader.execution(tenant, &id).await
+    }
+
+    async fn direct(&self, tenant: &Tenant, op: Direct) -> Result<DirectOutcome> {
+        self.write(InSession { tenant: tenant.clone(), op }).await
+    }
+
+    async fn runnable(
+        &self,
+        scope: &Scope,
+        size: PageSize,
+        from: Option<&str>,
+    ) -> Result<Page<Runnable>> {
+        self.reader.runnable(scope, size, from, self.now()).await
+    }
+
+    fn runnable_hints(&self, scope: &Scope) -> RunnableHints {
+        self.hubs.runnable.subscribe(scope.clone())
+    }
+
+    async fn journal(&self, tenant: &Tenant, id: &SessionId) -> Result<JournalView> {
+        self.reader.journal(tenant, id).await
+    }
+
+    async fn entries(&self, tenant: &Tenant, query: EntryQuery) -> Result<EntryPage> {
+        self.reader.entries(tenant, query).await
+    }
+
+    async fn execution(&self, tenant: &Tenant, id: &ExecutionId) -> Result<Execution> {
+        self.reader.execution(tenant, id).await
+    }
+
+    async fn executions(&self, tenant: &Tenant, query: ExecutionQuery) -> Result<Page<Execution>> {
+        self.reader.executions(tenant, query).await
+    }
+
+    async fn follow(&self, tenant: &Tenant, id: &SessionId) -> Result<(Subscription, Standing)> {
+        let session = self.reader.head(tenant, id).await?.session;
+        let subscription = self.hubs.sessions.subscribe(session);
+        // Read again, now that nothing can be missed any more.
+        let head = self.reader.head(tenant, id).await?;
+        Ok((subscription, standing(&head)))
+    }
+
+    async fn standing(&self, session: SessionNo) -> Result<Option<Standing>> {
+        self.reader.standing(session).await
+    }
+
+    async fn replay(
+        &self,
+        session: SessionNo,
+        after: Sequence,
+        until: Sequence,
+    ) -> Result<Vec<Entry>> {
+        self.reader.replay(session, after, until).await
+    }
+}
+
+#[tonic::async_trait]
+impl SessionStore for SqlStore {
+    async fn create_session(&self, tenant: &Tenant, new: NewSession) -> Result<Session> {
+        let session_id = SessionId::generate();
+        let create = ops::Create { tenant: tenant.clone(), new, session_id: session_id.clone() };
+        let id = match self.write(create).await? {
+            Created::New => session_id,
+            Created::Before(id) => {
+                SessionId::parse(id).map_err(|error| StorageError::internal(error.to_string()))?
+            }
+        };
+        self.reader.session(tenant, &id).await
+    }
+
+    async fn session(&self, tenant: &Tenant, id: &SessionId) -> Result<Session> {
+        self.reader.session(tenant, id).await
+    }
+
+    async fn sessions(&self, tenant: &Tenant, query: SessionQuery) -> Result<Page<Session>> {
+        self.reader.sessions(tenant, query).await
+    }
+
+    async fn patch_session(&self, tenant: &Tenant, patch: SessionPatch) -> Result<()> {
+        self.write(ops::Patch { tenant: tenant.clone(), patch }).await
+    }
+
+    async fn delete_session(&self, tenant: &Tenant, id: &SessionId) -> Result<()> {
+        self.write(ops::Delete { tenant: tenant.clone(), session_id: id.clone() }).await
+    }
+
+    async fn messages(&self, tenant: &Tenant, query: MessageQuery) -> Result<Page<Message>> {
+        self.reader.messages(tenant, query).await
+    }
+
+    async fn message(
+        &self,
+        tenant: &Tenant,
+        session: &SessionId,
+        id: &MessageId,
+    ) -> Result<Message> {
+        self.reader.message(tenant, session, id).await
+    }
+
+    async fn state(&self, tenant: &Tenant, id: &SessionId) -> Result<(State, Stamp)> {
+        self.reader.state(tenant, id).await
+    }
+}
+
+#[tonic::async_trait]
+impl RecordStore for SqlStore {
+    async fn record(&self, tenant: &Tenant, key: &RecordKey) -> Result<Record> {
+        self.reader.record(tenant, key, self.now()).await
+    }
+
+    async fn records(
+        &self,
+        tenant: &Tenant,
+        prefix: &RecordKey,
+        size: PageSize,
+        from: Option<&str>,
+    ) -> Result<RecordPage> {
+        self.reader.records(tenant, prefix, (size, from), self.now()).await
+    }
+
+    async fn put_record(&self, tenant: &Tenant, put: PutRecord) -> Result<Record> {
+        self.write(ops::Put { tenant: tenant.clone(), put }).await
+    }
+
+    async fn delete_record(&self, tenant: &Tenant, delete: DeleteRecord) -> Result<Option<i64>> {
+        self.write(ops::Remove { tenant: tenant.clone(), delete }).await
+    }
+
+    async fn watch_revisions(&self, tenant: &Tenant) -> Result<RevisionWatch> {
+        let watch = self.hubs.revisions.subscribe(tenant);
+        Ok(watch.reading(self.reader.revision(tenant).await?))
+    }
+
+    async fn record_changes(
+        &self,
+        tenant: &Tenant,
+        prefix: &RecordKey,
+        after: i64,
+    ) -> Result<Vec<RecordChange>> {
+        self.reader.record_changes(tenant, prefix, after).await
+    }
+}
