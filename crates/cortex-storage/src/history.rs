@@ -113,6 +113,15 @@ pub struct Message {
     pub position: i64,
 }
 
+impl Message {
+    /// Bytes of its text and of what is attached to it.
+    pub fn size(&self) -> usize {
+        let call = |call: &ToolCall| call.arguments.len() + call.provider_data.len();
+        let calls: usize = self.tool_calls.iter().map(call).sum();
+        self.content.len() + self.metadata.len() + calls
+    }
+}
+
 /// Which messages to read. A page is oldest first in either direction.
 #[derive(Debug, Clone)]
 pub struct MessageQuery {

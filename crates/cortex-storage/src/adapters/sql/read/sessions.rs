@@ -2,7 +2,7 @@
 
 use cortex_core::{MessageId, SessionId};
 
-use super::{Reader, TENANT, journal::page};
+use super::{Reader, TENANT};
 use crate::{
     adapters::sql::{
         query::Query,
@@ -44,7 +44,7 @@ impl Reader {
         query: SessionQuery,
     ) -> Result<Page<Session>> {
         let size = query.page_size;
-        let found = Query::new(format!("SELECT {SESSION} FROM {TABLES} WHERE s.tenant = {TENANT}"))
+        let query = Query::new(format!("SELECT {SESSION} FROM {TABLES} WHERE s.tenant = {TENANT}"))
             .tenant(tenant)?
             .filter(" AND s.agent_name = ?", query.agent_name)?
             .filter(" AND s.user_id = ?", query.user_id)?
@@ -53,13 +53,12 @@ impl Reader {
             .push(" ORDER BY s.session DESC LIMIT ?")
             .bind(i64::from(size.get()) + 1)?
             .push(" OFFSET ?")
-            .bind(query.offset)?
-            .all(&self.pool)
-            .await?;
-        page(found, size, |row| {
+            .bind(query.offset)?;
+        self.small_page(query, size, |row| {
             let (number, session) = rows::session(row)?;
-            Ok((number.to_string(), session))
+            Ok((number.to_string(), session.metadata.len(), session))
         })
+        .await
     }
 
     /// A page of messages, oldest first.
@@ -76,7 +75,7 @@ impl Reader {
             None => {}
         }
         let direction = if query.latest { "DESC" } else { "ASC" };
-        let mut found = Query::new(format!(
+        let sql = Query::new(format!(
             "SELECT {MESSAGE} FROM messages m CROSS JOIN sessions s ON s.session = m.session \
              WHERE m.message > ? AND m.message <= ?"
         ))
@@ -86,13 +85,12 @@ impl Reader {
         .push(&format!(" ORDER BY m.message {direction} LIMIT ?"))
         .bind(i64::from(query.page_size.get()) + 1)?
         .push(" OFFSET ?")
-        .bind(query.offset)?
-        .all(&self.pool)
-        .await?;
-        let mut page = page(std::mem::take(&mut found), query.page_size, |row| {
+        .bind(query.offset)?;
+        let page = self.small_page(sql, query.page_size, |row| {
             let message = rows::message(row)?;
-            Ok((message.position.to_string(), message))
-        })?;
+            Ok((message.position.to_string(), message.size(), message))
+        });
+        let mut page = page.await?;
         if query.latest {
             page.items.reverse();
         }
