@@ -15,10 +15,15 @@ pub struct StorageConfig {
     pub readers: u32,
     /// How long a connection waits for another process's lock.
     pub busy_timeout: Duration,
-    /// How often expired records and deleted sessions are cleared away.
+    /// How often expired records and cache entries, and deleted sessions, are cleared away, and times
+    /// of use of the cache are written.
     pub housekeeping_interval: Duration,
     /// How long deletions of records are remembered for watchers that come back.
     pub tombstone_retention: Duration,
+    /// How long storage remembers requests that recorded metrics, so that a repeated one is the same.
+    pub metric_request_retention: Duration,
+    /// Bounds of each tenant's cache.
+    pub cache: CacheBounds,
     /// Bounds of requests.
     pub limits: Limits,
     /// Bounds of what waits in memory.
@@ -33,9 +38,30 @@ impl Default for StorageConfig {
             busy_timeout: Duration::from_secs(5),
             housekeeping_interval: Duration::from_secs(1),
             tombstone_retention: Duration::from_secs(24 * 3600),
+            metric_request_retention: Duration::from_secs(24 * 3600),
+            cache: CacheBounds::default(),
             limits: Limits::default(),
             buffers: Buffers::default(),
         }
+    }
+}
+
+/// Bounds of each tenant's cache. What was not used for the longest time goes when one is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CacheBounds {
+    /// Entries: 16 to 10,000,000.
+    pub entries: u64,
+    /// Bytes of keys and values, with 128 for each entry: at least 2 MiB.
+    pub bytes: ByteSize,
+    /// Entries whose times of use may wait in memory, for all tenants: 1 to 1,000,000. One more writes
+    /// them; else housekeeping does.
+    pub waiting_uses: usize,
+}
+
+impl Default for CacheBounds {
+    fn default() -> Self {
+        Self { entries: 100_000, bytes: ByteSize::mib(256), waiting_uses: 10_000 }
     }
 }
 
@@ -53,6 +79,8 @@ pub struct Limits {
     pub outcome: ByteSize,
     /// The value of a record.
     pub record: ByteSize,
+    /// The value of a cache entry: at most 1 MiB.
+    pub cache_value: ByteSize,
     /// A whole request or response. gRPC clients of storage must accept as much.
     pub request: ByteSize,
     /// Events of one append: 1 to 1,024.
@@ -63,6 +91,9 @@ pub struct Limits {
     pub queued_messages: usize,
     /// Commands of a session that may wait to be consumed.
     pub pending_commands: usize,
+    /// Numbers that one aggregation of metrics reads: 1 to 10,000,000. They are in memory, 8 bytes
+    /// each, while it works.
+    pub aggregated_numbers: usize,
     /// The shortest lease of a holder.
     pub min_lease: Duration,
     /// The longest lease of a holder.
@@ -79,11 +110,13 @@ impl Default for Limits {
             metadata: ByteSize::kib(64),
             outcome: ByteSize::mib(1),
             record: ByteSize::mib(4),
+            cache_value: ByteSize::mib(1),
             request: ByteSize::mib(16),
             events_per_append: 1024,
             effects_per_append: 4096,
             queued_messages: 16,
             pending_commands: 1024,
+            aggregated_numbers: 1_000_000,
             min_lease: Duration::from_secs(1),
             max_lease: Duration::from_secs(60),
             default_lease: Duration::from_secs(3),
@@ -143,6 +176,13 @@ impl Validate for StorageConfig {
         if self.limits.request.get() < self.limits.message.get() {
             problems.add(limits.key("request"), "must be at least limits.message");
         }
+        if self.limits.cache_value.get() > ByteSize::mib(1).get() {
+            problems.add(limits.key("cache_value"), "must be at most 1 MiB");
+        }
+        if !(1..=10_000_000).contains(&self.limits.aggregated_numbers) {
+            problems.add(limits.key("aggregated_numbers"), "must be 1 to 10000000");
+        }
+        self.cache.validate(problems, &path.key("cache"));
         if self.limits.min_lease.get() > self.limits.max_lease.get() {
             problems.add(limits.key("min_lease"), "must be at most limits.max_lease");
         }
@@ -157,6 +197,20 @@ impl Validate for StorageConfig {
             if !(1..=1_000_000).contains(&value) {
                 problems.add(buffers.key(key), "must be 1 to 1000000");
             }
+        }
+    }
+}
+
+impl Validate for CacheBounds {
+    fn validate(&self, problems: &mut Problems, path: &KeyPath) {
+        if !(16..=10_000_000).contains(&self.entries) {
+            problems.add(path.key("entries"), "must be 16 to 10000000");
+        }
+        if self.bytes.get() < ByteSize::mib(2).get() {
+            problems.add(path.key("bytes"), "must be at least 2 MiB");
+        }
+        if !(1..=1_000_000).contains(&self.waiting_uses) {
+            problems.add(path.key("waiting_uses"), "must be 1 to 1000000");
         }
     }
 }

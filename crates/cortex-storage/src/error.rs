@@ -227,15 +227,49 @@ pub enum StorageError {
         /// What was asked for.
         key: String,
     },
-    /// The record does not have the expected revision.
-    #[error("record '{key}' has revision {current}, not {expected}")]
+    /// The record or cache entry does not have the expected revision.
+    #[error("{what} '{key}' has revision {current}, not {expected}")]
     RevisionMismatch {
-        /// The record.
+        /// What it is: a record or a cache entry.
+        what: &'static str,
+        /// Its key.
         key: String,
-        /// What the caller expected; 0: no record.
+        /// What the caller expected; 0: none.
         expected: i64,
-        /// What is there; 0: no record.
+        /// What is there; 0: none.
         current: i64,
+    },
+    /// The tenant's cache has no such entry, or its time is over.
+    #[error("cache entry '{key}' does not exist or has expired")]
+    CacheEntryNotFound {
+        /// What was asked for.
+        key: String,
+    },
+    /// A number has more labels than it may.
+    #[error("{field} has {given} labels, and the limit is {limit}")]
+    TooManyLabels {
+        /// The path of the field.
+        field: String,
+        /// How many there are.
+        given: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// An aggregation comes to more than one answer holds.
+    #[error(
+        "the numbers come to more than {limit} {what}; take longer steps, a shorter range or fewer groups"
+    )]
+    TooManyPoints {
+        /// Of what there is too much.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// An aggregation would read more numbers than it may.
+    #[error("the query takes in more than {limit} numbers; take a shorter range or more filters")]
+    TooManyNumbers {
+        /// How many it may read.
+        limit: usize,
     },
     /// The history of records after a revision is gone.
     #[error("changes of records after revision {after} are gone; the oldest kept one is {oldest}")]
@@ -329,6 +363,10 @@ impl StorageError {
             Self::EtagMismatch { .. } => (Kind::Aborted, "ETAG_MISMATCH"),
             Self::RecordNotFound { .. } => (Kind::NotFound, "RECORD_NOT_FOUND"),
             Self::RevisionMismatch { .. } => (Kind::Aborted, "REVISION_MISMATCH"),
+            Self::CacheEntryNotFound { .. } => (Kind::NotFound, "CACHE_ENTRY_NOT_FOUND"),
+            Self::TooManyLabels { .. } => (Kind::InvalidArgument, "TOO_MANY_LABELS"),
+            Self::TooManyPoints { .. } => (Kind::FailedPrecondition, "TOO_MANY_POINTS"),
+            Self::TooManyNumbers { .. } => (Kind::FailedPrecondition, "TOO_MANY_NUMBERS"),
             Self::Compacted { .. } => (Kind::OutOfRange, "COMPACTED"),
             Self::Unimplemented { .. } => (Kind::Unimplemented, "NOT_OFFERED"),
             Self::Overloaded => (Kind::ResourceExhausted, "STORAGE_OVERLOADED"),
@@ -356,7 +394,13 @@ impl From<StorageError> for Fault {
                 let message = fault.message.clone();
                 fault.with_violation(field, message)
             }
-            StorageError::Page(error) => fault.with_violation("page_token", error.to_string()),
+            StorageError::Page(error) => {
+                let field = match error {
+                    PageError::NegativeSize(_) => "page_size",
+                    PageError::Malformed | PageError::OtherQuery => "page_token",
+                };
+                fault.with_violation(field, error.to_string())
+            }
             StorageError::SessionNotFound { session_id } => {
                 fault.with_resource("session", session_id)
             }
@@ -385,8 +429,16 @@ impl From<StorageError> for Fault {
                 .with("consumed_sequence", consumed),
             StorageError::EtagMismatch { current, .. } => fault.with("etag", current),
             StorageError::RecordNotFound { key } => fault.with_resource("record", key),
-            StorageError::RevisionMismatch { key, current, .. } => {
-                fault.with("revision", current).with_resource("record", key)
+            StorageError::RevisionMismatch { what, key, current, .. } => {
+                fault.with("revision", current).with_resource(what, key)
+            }
+            StorageError::CacheEntryNotFound { key } => fault.with_resource("cache entry", key),
+            StorageError::TooManyLabels { field, .. } => {
+                let message = fault.message.clone();
+                fault.with_violation(field, message)
+            }
+            StorageError::TooManyPoints { limit, .. } | StorageError::TooManyNumbers { limit } => {
+                fault.with("limit", limit)
             }
             StorageError::Compacted { oldest, .. } => fault.with("oldest_revision", oldest),
             StorageError::Overloaded | StorageError::Locked | StorageError::Io { .. } => {

@@ -1,4 +1,4 @@
-//! The vault: the journal, its projections, and records, on SQL.
+//! The vault: the journal, its projections, metrics, cache and records, on SQL.
 //!
 //! Each session has one append-only log. Commands come from anyone; events come only from the holder of
 //! the session, under the epoch of its grant; executions are claimed here before anything starts.
@@ -38,12 +38,14 @@
 //! ```
 
 pub mod adapters;
+pub mod cache;
 mod config;
 mod convert;
 mod error;
 pub mod history;
 pub mod journal;
 pub mod json;
+pub mod metric;
 pub mod ports;
 pub mod record;
 mod role;
@@ -54,7 +56,7 @@ mod tenant;
 mod time;
 pub mod watch;
 
-pub use config::{Buffers, Limits, StorageConfig};
+pub use config::{Buffers, CacheBounds, Limits, StorageConfig};
 pub use error::{Result, StorageError};
 pub use role::{DATABASE_FILE, Storage};
 pub use tenant::{Scope, Tenant};

@@ -7,6 +7,7 @@
 use cortex_core::{ExecutionId, HolderId, MessageId, PageSize, SessionId};
 
 use crate::{
+    cache::{CacheEntry, CacheKey, CacheQuery, DeleteCacheEntry, PutCacheEntry},
     error::Result,
     history::{Message, MessageQuery},
     journal::{
@@ -14,6 +15,7 @@ use crate::{
         ExecutionState, Finish, Lease, Registration, Release, Sequence, SessionHead, SessionNo,
         Submit, Submitted,
     },
+    metric::{Aggregation, Metric, MetricQuery, RecordMetrics, Recorded, Series},
     record::{DeleteRecord, PutRecord, Record, RecordChange, RecordKey, RecordPage},
     session::{NewSession, Session, SessionPatch, SessionQuery},
     state::State,
@@ -224,4 +226,31 @@ pub trait RecordStore: Send + Sync + 'static {
         prefix: &RecordKey,
         after: i64,
     ) -> Result<Vec<RecordChange>>;
+}
+
+/// Metrics: numbers over time.
+#[tonic::async_trait]
+pub trait MetricStore: Send + Sync + 'static {
+    /// Records numbers, all or none.
+    async fn record_metrics(&self, tenant: &Tenant, record: RecordMetrics) -> Result<Recorded>;
+    /// A page of numbers, newest first. It may hold fewer than it could, so that it stays small.
+    async fn metrics(&self, tenant: &Tenant, query: MetricQuery) -> Result<Page<Metric>>;
+    /// What numbers come to.
+    async fn aggregate(&self, tenant: &Tenant, aggregation: Aggregation) -> Result<Vec<Series>>;
+}
+
+/// The cache: entries that may go away. Each answer of a write holds the bounds of the tenant's cache
+/// again.
+#[tonic::async_trait]
+pub trait CacheStore: Send + Sync + 'static {
+    /// One entry, with the time of its last use before this one, which counts as a use.
+    async fn use_cache_entry(&self, tenant: &Tenant, key: &CacheKey) -> Result<CacheEntry>;
+    /// A page of entries, by key. It may hold fewer than it could, so that it stays small.
+    async fn cache_entries(&self, tenant: &Tenant, query: CacheQuery) -> Result<Page<CacheEntry>>;
+    /// Writes an entry.
+    async fn put_cache_entry(&self, tenant: &Tenant, put: PutCacheEntry) -> Result<CacheEntry>;
+    /// Deletes an entry.
+    async fn delete_cache_entry(&self, tenant: &Tenant, delete: DeleteCacheEntry) -> Result<()>;
+    /// Removes every entry whose time is over; answers how many there were.
+    async fn cleanup_cache(&self, tenant: &Tenant) -> Result<u64>;
 }

@@ -137,8 +137,8 @@ pub struct RecordPage {
 pub(crate) fn check_revision(key: &RecordKey, expected: Option<i64>, current: i64) -> Result<()> {
     match expected {
         Some(expected) if expected != current => {
-            let key = key.to_string();
-            Err(StorageError::RevisionMismatch { key, expected, current })
+            let (what, key) = ("record", key.to_string());
+            Err(StorageError::RevisionMismatch { what, key, expected, current })
         }
         _ => Ok(()),
     }

@@ -4,7 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use cortex_core::Clock;
 use cortex_proto::cortex::storage::v1::{
-    history_service_server::HistoryServiceServer, journal_service_server::JournalServiceServer,
+    cache_service_server::CacheServiceServer, history_service_server::HistoryServiceServer,
+    journal_service_server::JournalServiceServer, metric_service_server::MetricServiceServer,
     record_service_server::RecordServiceServer, session_service_server::SessionServiceServer,
     state_service_server::StateServiceServer,
 };
@@ -14,7 +15,7 @@ use crate::{
     adapters::{sql::SqlStore, sqlite},
     config::StorageConfig,
     error::Result,
-    service::{HistoryApi, JournalApi, RecordApi, SessionApi, StateApi},
+    service::{CacheApi, HistoryApi, JournalApi, MetricApi, RecordApi, SessionApi, StateApi},
 };
 
 /// The database's file in the data directory.
@@ -24,8 +25,6 @@ pub const DATABASE_FILE: &str = "cortex.db";
 const NOT_OFFERED: &[(&str, &str)] = &[
     ("cortex.storage.v1.AdminService", "administration of storage"),
     ("cortex.storage.v1.ArtifactService", "artifacts"),
-    ("cortex.storage.v1.CacheService", "the cache"),
-    ("cortex.storage.v1.MetricService", "metrics"),
 ];
 
 /// Storage, open. Cloning is cheap; all clones are one.
@@ -65,6 +64,8 @@ impl Storage {
             .add_service(self.history())
             .add_service(self.state())
             .add_service(self.records())
+            .add_service(self.metrics())
+            .add_service(self.cache())
             .forward(later)
             .ready_check("database", move || {
                 let store = Arc::clone(&store);
@@ -122,6 +123,22 @@ impl Storage {
         RecordServiceServer::new(api)
             .max_decoding_message_size(size)
             .max_encoding_message_size(size)
+    }
+
+    /// MetricService.
+    pub fn metrics(&self) -> MetricServiceServer<MetricApi> {
+        let api = MetricApi::new(self.store.clone(), self.config.limits.clone());
+        let size = self.message_size();
+        MetricServiceServer::new(api)
+            .max_decoding_message_size(size)
+            .max_encoding_message_size(size)
+    }
+
+    /// CacheService.
+    pub fn cache(&self) -> CacheServiceServer<CacheApi> {
+        let api = CacheApi::new(self.store.clone(), self.config.limits.clone());
+        let size = self.message_size();
+        CacheServiceServer::new(api).max_decoding_message_size(size).max_encoding_message_size(size)
     }
 
     /// Refuses new writes, finishes those that wait, and closes the database. Watches end with

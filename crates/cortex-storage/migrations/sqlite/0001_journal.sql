@@ -1,4 +1,4 @@
--- The journal, its projections, and records.
+-- The journal, its projections, metrics, cache and records.
 --
 -- Sessions are numbered, and what is long and belongs to one session is clustered by it: the key of
 -- an entry or a message is the session's number * 2^32 + its sequence or position. Rows under such keys
@@ -197,6 +197,60 @@ CREATE TABLE tombstones (
     PRIMARY KEY (tenant, revision)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tombstones_age ON tombstones (deleted_at);
+
+-- Numbers over time. Of a session: cleared away in steps after it, so without a foreign key.
+CREATE TABLE metrics (
+    metric      INTEGER PRIMARY KEY,
+    tenant      INTEGER NOT NULL,
+    metric_id   TEXT NOT NULL,
+    session     INTEGER,
+    entity_type TEXT NOT NULL,
+    entity_name TEXT NOT NULL,
+    metric_name TEXT NOT NULL,
+    value       REAL NOT NULL,
+    measured_at INTEGER NOT NULL,
+    -- Keys and values between separators, so that a label is a piece of this text.
+    labels      TEXT NOT NULL
+) STRICT;
+CREATE INDEX metrics_time ON metrics (tenant, measured_at, metric);
+CREATE INDEX metrics_name ON metrics (tenant, metric_name, measured_at, metric);
+CREATE INDEX metrics_entity ON metrics (tenant, entity_type, entity_name, measured_at, metric);
+CREATE INDEX metrics_session ON metrics (session, measured_at, metric) WHERE session IS NOT NULL;
+
+-- Requests that recorded metrics. The ids that they answered are made from these columns again.
+CREATE TABLE metric_requests (
+    tenant      INTEGER NOT NULL,
+    request     BLOB NOT NULL,
+    fingerprint BLOB NOT NULL,
+    at          INTEGER NOT NULL,
+    PRIMARY KEY (tenant, request)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX metric_requests_age ON metric_requests (at);
+
+-- Each tenant's cache: the last revision, and what its entries come to.
+CREATE TABLE caches (
+    tenant   INTEGER NOT NULL PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    entries  INTEGER NOT NULL,
+    bytes    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE cache_entries (
+    entry       INTEGER PRIMARY KEY,
+    tenant      INTEGER NOT NULL,
+    key         TEXT NOT NULL,
+    value       TEXT NOT NULL,
+    bytes       INTEGER NOT NULL,
+    revision    INTEGER NOT NULL,
+    -- Seconds; absent: until the cache is full.
+    ttl         INTEGER,
+    created_at  INTEGER NOT NULL,
+    accessed_at INTEGER NOT NULL,
+    expires_at  INTEGER,
+    UNIQUE (tenant, key)
+) STRICT;
+CREATE INDEX cache_entries_use ON cache_entries (tenant, accessed_at, entry);
+CREATE INDEX cache_entries_expiry ON cache_entries (expires_at) WHERE expires_at IS NOT NULL;
 
 -- What is to be cleared away in steps: rows of a session that is gone, or messages of one that is
 -- not, up to a position.

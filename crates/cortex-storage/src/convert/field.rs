@@ -9,6 +9,7 @@ use crate::{
     error::{Result, StorageError},
     journal::{Fingerprint, Payload},
     json,
+    time::Stamp,
 };
 
 /// Characters of a name: a type, an agent's, a tool's.
@@ -69,6 +70,28 @@ pub(super) fn optional_name(field: &str, text: String) -> Result<String> {
         ));
     }
     Ok(text)
+}
+
+/// A name of at most `max` characters in `field`, or nothing.
+pub(super) fn bounded_name(field: &str, text: String, max: usize) -> Result<Option<String>> {
+    if text.chars().count() > max {
+        return Err(StorageError::invalid(field, format!("must have at most {max} characters")));
+    }
+    if text.contains('\0') {
+        return Err(StorageError::invalid(field, "may not have the character NUL"));
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// A time in `field`: of the years 1 to 9999, as the contract of timestamps says.
+pub(super) fn timestamp(field: &str, time: &prost_types::Timestamp) -> Result<Stamp> {
+    const FIRST: i64 = -62_135_596_800;
+    const LAST: i64 = 253_402_300_799;
+    if !(FIRST..=LAST).contains(&time.seconds) || !(0..1_000_000_000).contains(&time.nanos) {
+        let problem = "must be a time of the years 1 to 9999 with nanoseconds below a second";
+        return Err(StorageError::invalid(field, problem));
+    }
+    Ok(time.into())
 }
 
 /// What an entry is, in `field`: lower snake case.

@@ -14,6 +14,10 @@ pub enum Method {
     AddMessage,
     /// CreateSession.
     CreateSession,
+    /// RecordMetric.
+    RecordMetric,
+    /// BatchRecordMetrics.
+    BatchRecordMetrics,
 }
 
 /// A request id as its caller gave it: 1 to 128 characters.

@@ -1,13 +1,17 @@
 //! The gRPC services: parse, call the store, answer.
 
+mod cache;
 mod history;
 mod journal;
+mod metric;
 mod record;
 mod session;
 mod state;
 
+pub use cache::CacheApi;
 pub use history::HistoryApi;
 pub use journal::JournalApi;
+pub use metric::MetricApi;
 pub use record::RecordApi;
 pub use session::SessionApi;
 pub use state::StateApi;

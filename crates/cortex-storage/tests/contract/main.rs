@@ -5,11 +5,13 @@
 #[macro_use]
 mod support;
 
+mod cache;
 mod direct;
 mod history;
 mod holders;
 mod journal;
 mod ledger;
+mod metrics;
 mod records;
 mod runnable;
 mod sessions;

@@ -5,15 +5,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use cortex_config::ByteSize;
 use cortex_core::{CallId, ClaimantId, ExecutionId, HolderId, ManualClock, MessageId, TurnId};
 pub use cortex_proto::cortex::storage::v1::*;
 use cortex_proto::cortex::storage::v1::{
-    history_service_client::HistoryServiceClient, journal_service_client::JournalServiceClient,
+    cache_service_client::CacheServiceClient, history_service_client::HistoryServiceClient,
+    journal_service_client::JournalServiceClient, metric_service_client::MetricServiceClient,
     record_service_client::RecordServiceClient, session_service_client::SessionServiceClient,
     state_service_client::StateServiceClient,
 };
 use cortex_rpc::Transport;
-use cortex_storage::{Storage, StorageConfig};
+use cortex_storage::{CacheBounds, Limits, Storage, StorageConfig};
 use prost_types::Any;
 use tempfile::TempDir;
 use tonic::{Code, Status};
@@ -33,6 +35,16 @@ macro_rules! contract {
     };
 }
 
+/// Small bounds where a test reaches them.
+pub fn config() -> StorageConfig {
+    let defaults = StorageConfig::default();
+    StorageConfig {
+        cache: CacheBounds { entries: 64, bytes: ByteSize::mib(2), ..defaults.cache },
+        limits: Limits { aggregated_numbers: 20_000, ..defaults.limits },
+        ..defaults
+    }
+}
+
 /// A storage with its clients and its clock.
 pub struct Fixture {
     pub storage: Storage,
@@ -45,7 +57,7 @@ pub type Journal = JournalServiceClient<Transport>;
 
 impl Fixture {
     pub async fn sqlite() -> Self {
-        Self::sqlite_with(StorageConfig::default()).await
+        Self::sqlite_with(config()).await
     }
 
     pub async fn sqlite_with(config: StorageConfig) -> Self {
@@ -75,6 +87,14 @@ impl Fixture {
 
     pub fn records(&self) -> RecordServiceClient<Transport> {
         RecordServiceClient::new(self.transport.clone())
+    }
+
+    pub fn metrics(&self) -> MetricServiceClient<Transport> {
+        MetricServiceClient::new(self.transport.clone())
+    }
+
+    pub fn cache(&self) -> CacheServiceClient<Transport> {
+        CacheServiceClient::new(self.transport.clone())
     }
 
     pub fn advance(&self, by: Duration) {

@@ -1,4 +1,5 @@
-//! What goes away by itself: expired records, the rows of deleted sessions, old tombstones.
+//! What goes away by itself: expired records and cache entries, the rows of deleted sessions, old
+//! tombstones and requests. Times of use of the cache are written beside it.
 
 use std::{sync::Weak, time::Duration};
 
@@ -7,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     cache::Cache,
     needs::Needs,
-    ops::{Operation, RemoveExpired},
+    ops::{ForgetMetricRequests, Operation, RemoveExpired},
     store::SqlStore,
     work::Work,
 };
@@ -24,7 +25,10 @@ const STEP_ROWS: i64 = 2_000;
 /// Works every `housekeeping_interval` until the store is gone.
 pub(super) async fn run(store: Weak<SqlStore>, config: StorageConfig, stop: CancellationToken) {
     let interval = config.housekeeping_interval.get();
-    let retention = config.tombstone_retention.get();
+    let retention = Retention {
+        tombstones: config.tombstone_retention.get(),
+        metric_requests: config.metric_request_retention.get(),
+    };
     let mut step = 0_u32;
     while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
         let Some(store) = store.upgrade() else { return };
@@ -36,6 +40,13 @@ pub(super) async fn run(store: Weak<SqlStore>, config: StorageConfig, stop: Canc
     }
 }
 
+/// How long things are remembered after they are over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retention {
+    pub(super) tombstones: Duration,
+    pub(super) metric_requests: Duration,
+}
+
 impl SqlStore {
     /// Forgets holders that are long gone.
     pub(super) async fn forget_holders(&self) -> Result<()> {
@@ -44,7 +55,7 @@ impl SqlStore {
     }
 
     /// Clears away what is over, in steps between other writes.
-    async fn keep_house(&self, retention: Duration, holders: bool) -> Result<()> {
+    pub(super) async fn keep_house(&self, retention: Retention, holders: bool) -> Result<()> {
         if holders {
             self.forget_holders().await?;
         }
@@ -52,7 +63,13 @@ impl SqlStore {
         if !keys.is_empty() {
             self.write(RemoveExpired { keys }).await?;
         }
-        let before = self.now().before(retention);
+        self.write_uses().await?;
+        self.remove_expired_cached(None).await?;
+        let before = self.now().before(retention.metric_requests);
+        if self.reader.has_metric_requests(before).await? {
+            self.write(ForgetMetricRequests { before }).await?;
+        }
+        let before = self.now().before(retention.tombstones);
         if self.reader.has_tombstones(before).await? {
             self.write(ForgetTombstones { before }).await?;
         }

@@ -1,5 +1,7 @@
 //! Reading what a batch needs, inside its transaction, in as few trips as there are kinds of things.
 
+mod cached;
+
 use std::{borrow::Cow, collections::HashSet};
 
 use super::{
@@ -33,6 +35,8 @@ pub(super) async fn load<'a>(
     loader.session_facts(&needs).await?;
     loader.creations(&needs).await?;
     loader.records(&needs).await?;
+    loader.metric_requests(&needs).await?;
+    loader.cache(&needs).await?;
     let Loader { cache, read, .. } = loader;
     Ok(Work { now, cache, read, writes: Writes::default() })
 }

@@ -6,6 +6,7 @@
 //! `(VALUES …) v` with the columns `column1`, `column2` and so on.
 
 mod cache;
+mod caching;
 mod database;
 mod error;
 mod flush;

@@ -9,6 +9,7 @@ use cortex_core::{CallId, ExecutionId, HolderId, MessageId, SessionId};
 
 use super::cache::{Cache, SessionKey, TenantNo};
 use crate::{
+    cache::CacheKey,
     journal::{Append, RequestKey},
     record::RecordKey,
     tenant::Tenant,
@@ -37,6 +38,12 @@ pub(super) struct Needs {
     pub(super) names: HashSet<Arc<str>>,
     pub(super) creations: HashSet<(TenantNo, RequestKey)>,
     pub(super) records: HashSet<(TenantNo, RecordKey)>,
+    pub(super) metric_requests: HashSet<(TenantNo, RequestKey)>,
+    /// What the entries of these tenants' caches come to.
+    pub(super) caches: HashSet<TenantNo>,
+    pub(super) cached: HashSet<(TenantNo, CacheKey)>,
+    /// So many entries that were not used for the longest time.
+    pub(super) least_used: HashMap<TenantNo, i64>,
 }
 
 impl Needs {

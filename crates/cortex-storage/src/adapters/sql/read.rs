@@ -1,8 +1,10 @@
 //! Reads, each on a connection of the pool and on one snapshot of the database.
 
+mod cached;
 mod executions;
 mod housekeeping;
 mod journal;
+mod metrics;
 mod records;
 mod sessions;
 

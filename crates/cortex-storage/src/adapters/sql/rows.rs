@@ -9,8 +9,10 @@ use super::{
     cache::{OwnedHead, TenantNo},
     error::damaged,
     row::Row,
+    work::CacheFact,
 };
 use crate::{
+    cache::{CacheEntry, CacheKey},
     error::Result,
     history::{Message, Role},
     journal::{
@@ -18,6 +20,7 @@ use crate::{
         Holder, Known, OpenTurn, Outcome, OutcomeKind, Payload, PendingCommand, SessionHead,
         SessionNo, Wait,
     },
+    metric::{Labels, Metric},
     record::{Record, RecordKey},
     session::{Session, SessionStatus},
     time::Stamp,
@@ -274,4 +277,58 @@ pub(super) fn record(row: &Row) -> Result<Record> {
         updated_at: stamp(row, 4)?,
         expires_at: optional_stamp(row, 5)?,
     })
+}
+
+/// Columns of [`metric`], of `metrics m` and `sessions s`.
+pub(super) const METRIC: &str = "m.metric, m.metric_id, m.entity_type, m.entity_name, s.session_id, \
+    m.metric_name, m.value, m.measured_at, m.labels";
+
+pub(super) fn metric(row: &Row) -> Result<(i64, Metric)> {
+    let labels: String = row.try_get(8)?;
+    let metric = Metric {
+        metric_id: id(&row.try_get::<String>(1)?)?,
+        entity_type: row.try_get(2)?,
+        entity_name: row.try_get(3)?,
+        session_id: row.try_get(4)?,
+        metric_name: row.try_get(5)?,
+        value: row.try_get(6)?,
+        timestamp: stamp(row, 7)?,
+        labels: Labels::decode(&labels).ok_or_else(|| damaged("label"))?,
+    };
+    Ok((row.try_get(0)?, metric))
+}
+
+/// Columns of [`cached`], of `cache_entries c`.
+pub(super) const CACHED: &str =
+    "c.key, c.value, c.ttl, c.created_at, c.accessed_at, c.expires_at, c.revision";
+
+pub(super) fn cached(row: &Row) -> Result<CacheEntry> {
+    let ttl: Option<i64> = row.try_get(2)?;
+    let ttl = ttl.map(|ttl| u64::try_from(ttl).map(Duration::from_secs)).transpose();
+    Ok(CacheEntry {
+        key: cache_key(row, 0)?,
+        value: row.try_get(1)?,
+        ttl: ttl.map_err(|_| damaged("time to live"))?,
+        created_at: stamp(row, 3)?,
+        accessed_at: stamp(row, 4)?,
+        expires_at: optional_stamp(row, 5)?,
+        revision: row.try_get(6)?,
+    })
+}
+
+/// Columns of [`cache_fact`], of `cache_entries c`.
+pub(super) const CACHE_FACT: &str = "c.tenant, c.key, c.revision, c.bytes, c.expires_at";
+
+pub(super) fn cache_fact(row: &Row) -> Result<((TenantNo, CacheKey), CacheFact)> {
+    let fact = CacheFact {
+        revision: row.try_get(2)?,
+        bytes: row.try_get(3)?,
+        expires_at: optional_stamp(row, 4)?,
+    };
+    Ok(((TenantNo(row.try_get(0)?), cache_key(row, 1)?), fact))
+}
+
+/// The key of a cache entry.
+pub(super) fn cache_key(row: &Row, column: usize) -> Result<CacheKey> {
+    CacheKey::parse(&row.try_get::<String>(column)?).map_err(|_| damaged("cache key"))
 }

@@ -13,6 +13,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
+    caching::Caching,
     database::{Connection, Location, Pool},
     housekeeping,
     ops::{self, Created, InSession, Operation, Ticket, Waiting},
@@ -28,9 +29,10 @@ use crate::{
         Acquire, Acquired, Append, Appended, Claim, Direct, DirectOutcome, Entry, Execution,
         Finish, Lease, Registration, Release, Sequence, SessionNo, Submit, Submitted,
     },
+    metric::{Aggregation, Metric, MetricQuery, RecordMetrics, Recorded, Series},
     ports::{
-        EntryPage, EntryQuery, ExecutionQuery, HeldSession, JournalStore, JournalView, Page,
-        RecordStore, Runnable, SessionStore, Standing,
+        EntryPage, EntryQuery, ExecutionQuery, HeldSession, JournalStore, JournalView, MetricStore,
+        Page, RecordStore, Runnable, SessionStore, Standing,
     },
     record::{DeleteRecord, PutRecord, Record, RecordChange, RecordKey, RecordPage},
     session::{NewSession, Session, SessionPatch, SessionQuery},
@@ -56,6 +58,7 @@ pub(in crate::adapters) struct Opened {
 pub struct SqlStore {
     pub(super) reader: Reader,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) caching: Caching,
     writes: Mutex<Option<mpsc::Sender<Box<dyn Waiting>>>>,
     /// Kibibytes that writes may bring before one of them is answered.
     room: Semaphore,
@@ -94,6 +97,7 @@ impl SqlStore {
         let store = Arc::new(Self {
             reader,
             clock,
+            caching: Caching::new(config.cache.clone()),
             writes: Mutex::new(Some(writes)),
             room: Semaphore::new(max_room as usize),
             max_room,
@@ -109,6 +113,9 @@ impl SqlStore {
 
     /// Refuses new writes, finishes those that wait, and closes the database.
     pub async fn close(&self) {
+        if let Err(error) = self.write_uses().await {
+            tracing::warn!(%error, "times of use of the cache are lost");
+        }
         drop(self.writes.lock().unwrap_or_else(PoisonError::into_inner).take());
         let tasks = std::mem::take(&mut *self.lock_tasks());
         if let Some(writer) = tasks.into_iter().next()
@@ -353,5 +360,20 @@ impl RecordStore for SqlStore {
         after: i64,
     ) -> Result<Vec<RecordChange>> {
         self.reader.record_changes(tenant, prefix, after).await
+    }
+}
+
+#[tonic::async_trait]
+impl MetricStore for SqlStore {
+    async fn record_metrics(&self, tenant: &Tenant, record: RecordMetrics) -> Result<Recorded> {
+        self.write(ops::RecordNumbers { tenant: tenant.clone(), record }).await
+    }
+
+    async fn metrics(&self, tenant: &Tenant, query: MetricQuery) -> Result<Page<Metric>> {
+        self.reader.metrics(tenant, query).await
+    }
+
+    async fn aggregate(&self, tenant: &Tenant, aggregation: Aggregation) -> Result<Vec<Series>> {
+        self.reader.aggregate(tenant, aggregation).await
     }
 }

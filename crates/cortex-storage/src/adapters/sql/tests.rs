@@ -1,5 +1,7 @@
 //! What is SQLite's own: group commits, transactions that fail, and what is cleared away.
 
+mod kept;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use cortex_core::{CallId, ExecutionId, HolderId, MessageId, SessionId};
@@ -16,12 +17,14 @@ use super::{
     housekeeping::PurgeRow,
 };
 use crate::{
+    cache::CacheKey,
     error::{Result, StorageError},
     history::Message,
     journal::{
         Change, Decision, Entry, Execution, Facts, Fingerprint, HolderFacts, Known, MessageChange,
         Outcome, RequestKey, SessionHead, SessionNo,
     },
+    metric::{Metric, NewMetric, Recorded},
     record::RecordKey,
     session::NewSession,
     state::State,
@@ -44,6 +47,22 @@ pub(super) struct RecordFact {
     pub(super) expires_at: Option<Stamp>,
 }
 
+/// What is known about a cache entry without its value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CacheFact {
+    pub(super) revision: i64,
+    pub(super) bytes: i64,
+    pub(super) expires_at: Option<Stamp>,
+}
+
+/// What the entries of one tenant's cache come to, and its last revision.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CacheTotals {
+    pub(super) revision: i64,
+    pub(super) entries: i64,
+    pub(super) bytes: i64,
+}
+
 /// What was read for a batch.
 #[derive(Default)]
 pub(super) struct Read {
@@ -58,6 +77,11 @@ pub(super) struct Read {
     pub(super) descriptions: HashMap<SessionNo, Description>,
     pub(super) creations: HashMap<(TenantNo, RequestKey), (Fingerprint, SessionNo)>,
     pub(super) records: HashMap<(TenantNo, RecordKey), RecordFact>,
+    pub(super) metric_requests: HashMap<(TenantNo, RequestKey), (Fingerprint, Stamp)>,
+    pub(super) cache_totals: HashMap<TenantNo, CacheTotals>,
+    pub(super) cached: HashMap<(TenantNo, CacheKey), CacheFact>,
+    /// Entries that were not used for the longest time, in that order.
+    pub(super) least_used: HashMap<TenantNo, Vec<CacheKey>>,
 }
 
 /// How much of a head is written.
@@ -103,6 +127,35 @@ pub(super) struct RecordRow {
     pub(super) updated_at: Stamp,
 }
 
+/// Numbers to insert, of one request.
+pub(super) struct MetricRows {
+    pub(super) tenant: TenantNo,
+    pub(super) sessions: Vec<Option<SessionNo>>,
+    pub(super) metrics: Arc<[NewMetric]>,
+    pub(super) recorded: Recorded,
+}
+
+impl MetricRows {
+    /// The numbers, each with its tenant and its session.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TenantNo, Option<SessionNo>, Metric)> {
+        let rows = self.metrics.iter().zip(&self.sessions).zip(&self.recorded.ids);
+        rows.map(|((metric, session), id)| {
+            (self.tenant, *session, metric.recorded(id.clone(), self.recorded.at))
+        })
+    }
+}
+
+/// A cache entry's row to write.
+pub(super) struct CacheRow {
+    pub(super) value: String,
+    pub(super) ttl: Option<Duration>,
+    pub(super) fact: CacheFact,
+    pub(super) created_at: Stamp,
+}
+
+/// A request that recorded metrics, with what it asked for and when.
+pub(super) type MetricRequest = ((TenantNo, RequestKey), (Fingerprint, Stamp));
+
 /// What a batch will write.
 #[derive(Default)]
 pub(super) struct Writes {
@@ -125,6 +178,13 @@ pub(super) struct Writes {
     pub(super) records: IndexMap<(TenantNo, RecordKey), RecordRow>,
     pub(super) record_removals: IndexSet<(TenantNo, RecordKey)>,
     pub(super) tombstones: Vec<(TenantNo, i64, RecordKey)>,
+    pub(super) metrics: Vec<MetricRows>,
+    pub(super) metric_requests: Vec<MetricRequest>,
+    pub(super) forget_metric_requests: Option<Stamp>,
+    pub(super) cached: IndexMap<(TenantNo, CacheKey), CacheRow>,
+    pub(super) cached_removals: IndexSet<(TenantNo, CacheKey)>,
+    pub(super) cache_uses: Vec<(TenantNo, CacheKey, Stamp)>,
+    pub(super) cache_totals: BTreeSet<TenantNo>,
     pub(super) deletions: Vec<SessionNo>,
     pub(super) purges: Vec<Purge>,
     pub(super) purge_steps: Vec<(PurgeRow, i64)>,

@@ -63,7 +63,11 @@ fn write_purge_step(script: &mut Script, purge: PurgeRow, rows: i64) {
              (SELECT session, request FROM requests WHERE session = ? LIMIT ?);",
         );
         script.bind(purge.session).bind(rows);
-        let tables = [("executions", "execution"), ("outcomes", "tenant, execution_id")];
+        let tables = [
+            ("executions", "execution"),
+            ("outcomes", "tenant, execution_id"),
+            ("metrics", "metric"),
+        ];
         for (table, key) in tables {
             script.push(&format!(
                 "DELETE FROM {table} WHERE ({key}) IN \
@@ -80,7 +84,7 @@ fn write_purge_step(script: &mut Script, purge: PurgeRow, rows: i64) {
     if purge.messages.is_none() {
         script.push(" AND NOT EXISTS (SELECT 1 FROM entries WHERE entry BETWEEN ? AND ?)");
         script.bind(first).bind(last);
-        for table in ["requests", "executions", "outcomes"] {
+        for table in ["requests", "executions", "outcomes", "metrics"] {
             script.push(&format!(" AND NOT EXISTS (SELECT 1 FROM {table} WHERE session = ?)"));
             script.bind(purge.session);
         }

@@ -1,7 +1,9 @@
 //! Writing what a batch has decided: one script, one trip, one commit.
 
+mod cached;
 mod housekeeping;
 mod ledger;
+mod metrics;
 mod records;
 mod sessions;
 
@@ -54,6 +56,9 @@ impl Work<'_> {
         self.write_descriptions(script);
         self.writes.write_records(script, self.now);
         self.write_revisions(script);
+        self.writes.write_metrics(script);
+        self.writes.write_cached(script);
+        self.write_cache_totals(script);
         self.writes.write_deletions(script);
         self.writes.write_housekeeping(script);
         #[cfg(test)]

@@ -1,12 +1,16 @@
 //! Writes: what each needs to know, and how it is decided.
 
+mod cached;
 mod holder;
 mod journal;
+mod metric;
 mod record;
 mod session;
 
+pub(super) use cached::{Evict, PutCached, RemoveCached, RemoveExpiredCached, WriteUses};
 pub(super) use holder::{RegisterHolder, RenewHolder, RetireHolder};
 pub(super) use journal::{ClaimExecution, FinishExecution, InSession};
+pub(super) use metric::{ForgetMetricRequests, RecordNumbers};
 pub(super) use record::{Put, Remove, RemoveExpired};
 pub(super) use session::{Create, Created, Delete, Patch};
 

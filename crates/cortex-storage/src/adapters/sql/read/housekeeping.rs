@@ -22,4 +22,11 @@ impl Reader {
         let row = Query::new(sql).bind(before.micros())?.first(&self.pool).await?;
         Ok(row.is_some())
     }
+
+    /// Whether there are requests that recorded metrics before a time.
+    pub(in super::super) async fn has_metric_requests(&self, before: Stamp) -> Result<bool> {
+        let sql = "SELECT 1 FROM metric_requests WHERE at < ? LIMIT 1";
+        let row = Query::new(sql).bind(before.micros())?.first(&self.pool).await?;
+        Ok(row.is_some())
+    }
 }
