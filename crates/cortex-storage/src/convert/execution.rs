@@ -3,7 +3,7 @@
 use super::{
     PageRequest,
     entry::payload_to_proto,
-    field::{fits, id, name, not_negative, optional_id, payload},
+    field::{fits, id, name, not_negative, optional_id, optional_name, payload},
     proto,
 };
 use crate::{
@@ -56,11 +56,12 @@ pub(crate) fn execution_query(
         let problem = "one of session_id and claimant_instance must be given";
         return Err(StorageError::invalid("session_id", problem));
     }
+    let claimant_instance = optional_name("claimant_instance", request.claimant_instance.clone())?;
     let bound = (&request.session_id, &request.claimant_instance, request.state);
     let page = PageRequest::parse(request.page_size, &request.page_token, &bound)?;
     let query = ExecutionQuery {
         session_id: optional_id("session_id", &request.session_id)?,
-        claimant_instance: Some(request.claimant_instance.clone()).filter(|name| !name.is_empty()),
+        claimant_instance: Some(claimant_instance).filter(|name| !name.is_empty()),
         state: state_filter(request.state)?,
         page_size: page.size,
         after: page.number()?.unwrap_or(0),

@@ -42,10 +42,10 @@ pub(crate) fn session_query(
     let bound = (&request.agent_name, &request.user_id, request.status);
     let sizes = (request.page_size, request.limit, request.offset);
     let page = PageRequest::parse_with_offset(sizes, &request.page_token, &bound)?;
-    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let filter = |field, text: &String| optional_name(field, text.clone()).map(some);
     let query = SessionQuery {
-        agent_name: some(&request.agent_name),
-        user_id: some(&request.user_id),
+        agent_name: filter("agent_name", &request.agent_name)?,
+        user_id: filter("user_id", &request.user_id)?,
         status: status(request.status)?,
         page_size: page.size,
         before: page.number()?,
