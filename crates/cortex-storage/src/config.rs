@@ -24,6 +24,9 @@ pub struct StorageConfig {
     pub metric_request_retention: Duration,
     /// Bounds of each tenant's cache.
     pub cache: CacheBounds,
+    /// A piece of a payload, of a message, of an outcome or of a state that has as many bytes is stored
+    /// once per tenant, wherever else it stands: 256B to 1GiB.
+    pub content: ByteSize,
     /// Bounds of requests.
     pub limits: Limits,
     /// Bounds of what waits in memory.
@@ -40,6 +43,7 @@ impl Default for StorageConfig {
             tombstone_retention: Duration::from_secs(24 * 3600),
             metric_request_retention: Duration::from_secs(24 * 3600),
             cache: CacheBounds::default(),
+            content: ByteSize::kib(4),
             limits: Limits::default(),
             buffers: Buffers::default(),
         }
@@ -168,6 +172,9 @@ impl Validate for StorageConfig {
     fn validate(&self, problems: &mut Problems, path: &KeyPath) {
         if !(1..=64).contains(&self.readers) {
             problems.add(path.key("readers"), "must be 1 to 64");
+        }
+        if !(256..=1 << 30).contains(&self.content.get()) {
+            problems.add(path.key("content"), "must be 256B to 1GiB");
         }
         let limits = path.key("limits");
         if !(1..=1024).contains(&self.limits.events_per_append) {

@@ -1,9 +1,8 @@
 //! The history of a session: its messages, as the journal projects them.
 
 use cortex_core::{CallId, MessageId, PageSize, SessionId, TurnId};
-use serde::{Deserialize, Serialize};
 
-use crate::time::Stamp;
+use crate::{entry_text::Text, time::Stamp};
 
 /// Who says a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,7 +37,7 @@ impl Role {
 }
 
 /// A call of a tool, as the history keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolCall {
     /// The call.
     pub call_id: String,
@@ -47,7 +46,6 @@ pub struct ToolCall {
     /// The arguments: one JSON object, verbatim from the model.
     pub arguments: String,
     /// What the provider wants to see again; may be empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub provider_data: String,
 }
 
@@ -58,8 +56,8 @@ pub struct NewMessage {
     pub message_id: MessageId,
     /// Who says it.
     pub role: Role,
-    /// The text.
-    pub content: String,
+    /// The text, or where it stands.
+    pub content: Text,
     /// A JSON object, or nothing.
     pub metadata: String,
     /// Calls of tools that an assistant's message makes.
@@ -71,18 +69,24 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// The message at its place.
-    pub(crate) fn at(self, position: i64, session_id: &str, now: Stamp) -> Message {
+    /// The message with its content, at its place.
+    pub(crate) fn at(
+        &self,
+        position: i64,
+        session_id: &str,
+        content: String,
+        now: Stamp,
+    ) -> Message {
         Message {
-            message_id: self.message_id,
+            message_id: self.message_id.clone(),
             session_id: session_id.to_owned(),
             role: self.role,
-            content: self.content,
+            content,
             timestamp: now,
-            metadata: self.metadata,
-            tool_calls: self.tool_calls,
-            call_id: self.call_id,
-            turn_id: self.turn_id,
+            metadata: self.metadata.clone(),
+            tool_calls: self.tool_calls.clone(),
+            call_id: self.call_id.clone(),
+            turn_id: self.turn_id.clone(),
             position,
         }
     }

@@ -40,7 +40,9 @@
 pub mod adapters;
 pub mod cache;
 mod config;
+mod content;
 mod convert;
+mod entry_text;
 mod error;
 pub mod history;
 pub mod journal;
@@ -55,8 +57,10 @@ pub mod state;
 mod tenant;
 mod time;
 pub mod watch;
+mod wire;
 
 pub use config::{Buffers, CacheBounds, Limits, StorageConfig};
+pub use entry_text::{EntryText, Text};
 pub use error::{Result, StorageError};
 pub use role::{DATABASE_FILE, Storage};
 pub use tenant::{Scope, Tenant};

@@ -19,6 +19,17 @@ CREATE TABLE names (
     name    TEXT    NOT NULL UNIQUE
 ) STRICT;
 
+-- What is large in stored values, once per tenant. A row that something large was cut out of has
+-- `pieces`: of each piece its value (a byte), place, length (varints) and BLAKE3 hash.
+CREATE TABLE contents (
+    tenant INTEGER NOT NULL,
+    hash   BLOB    NOT NULL,
+    -- How often rows refer to it; at 0 it goes.
+    refs   INTEGER NOT NULL,
+    bytes  BLOB    NOT NULL,
+    PRIMARY KEY (tenant, hash)
+) STRICT;
+
 CREATE TABLE sessions (
     session         INTEGER PRIMARY KEY,
     tenant          INTEGER NOT NULL REFERENCES tenants (tenant),
@@ -74,7 +85,9 @@ CREATE TABLE entries (
     payload_type INTEGER NOT NULL,
     payload      BLOB    NOT NULL,
     created_at   INTEGER NOT NULL,
-    epoch        INTEGER NOT NULL
+    epoch        INTEGER NOT NULL,
+    -- Of the payload.
+    pieces       BLOB
 ) STRICT;
 
 -- What requests answered, by half of a hash of method and request id.
@@ -145,6 +158,8 @@ CREATE TABLE outcomes (
     error        TEXT    NOT NULL,
     details_type TEXT,
     details      BLOB,
+    -- Of the result (0), the error (1) and the details (2).
+    pieces       BLOB,
     PRIMARY KEY (tenant, execution_id)
 ) STRICT;
 CREATE INDEX outcomes_session ON outcomes (session);
@@ -157,12 +172,16 @@ CREATE TABLE messages (
     message_id TEXT    NOT NULL,
     role       INTEGER NOT NULL,
     content    TEXT    NOT NULL,
+    -- Where entries hold the content: JSON [first, last, type, [field, …], bytes]. Absent: it is here.
+    entry_text TEXT,
     metadata   TEXT    NOT NULL,
-    -- JSON, or empty.
-    tool_calls TEXT    NOT NULL,
+    -- Protobuf, or empty.
+    tool_calls BLOB    NOT NULL,
     call_id    TEXT,
     turn_id    TEXT,
     created_at INTEGER NOT NULL,
+    -- Of the content (0) and the calls (1).
+    pieces     BLOB,
     UNIQUE (session, message_id)
 ) STRICT;
 
@@ -171,7 +190,9 @@ CREATE TABLE states (
     tenant     INTEGER NOT NULL,
     data       TEXT    NOT NULL,
     version    INTEGER NOT NULL,
-    updated_at INTEGER
+    updated_at INTEGER,
+    -- Of the data.
+    pieces     BLOB
 ) STRICT;
 
 CREATE TABLE records (

@@ -5,17 +5,19 @@ use cortex_core::MessageId;
 use super::{
     PageRequest,
     field::{
-        entry_type, fingerprint, fits, id, name, object, optional_id, optional_object, own_payload,
-        session_id,
+        entry_type, fingerprint, fits, id, name, not_negative, object, optional_id,
+        optional_object, own_payload, session_id,
     },
     proto,
 };
 use crate::{
     config::Limits,
+    entry_text::{EntryText, Text},
     error::{Result, StorageError},
     history::{Message, MessageQuery, NewMessage, Role, ToolCall},
     journal::{Command, CommandKind, Direct, DirectEffect, Fingerprint, RequestId},
     json,
+    wire::LAST_FIELD,
 };
 
 /// A message that joins by the history service.
@@ -33,7 +35,7 @@ pub(crate) fn add_message(request: proto::AddMessageRequest, limits: &Limits) ->
     let new = NewMessage {
         message_id: MessageId::generate(),
         role,
-        content: request.content,
+        content: Text::Given(request.content),
         metadata: metadata.unwrap_or_default(),
         tool_calls: Vec::new(),
         call_id: None,
@@ -94,7 +96,9 @@ pub(super) fn new_message(
     message: proto::NewHistoryMessage,
     limits: &Limits,
 ) -> Result<NewMessage> {
-    fits("effects.messages.content", message.content.len(), limits.message.get())?;
+    const FIELDS: TextFields =
+        TextFields { content: "effects.messages.content", place: "effects.messages.entry_text" };
+    let content = text(FIELDS, message.content, message.entry_text, limits)?;
     let metadata =
         optional_object("effects.messages.metadata", message.metadata, limits.metadata.get())?;
     let tool_calls = message
@@ -105,11 +109,61 @@ pub(super) fn new_message(
     Ok(NewMessage {
         message_id: id("effects.messages.message_id", &message.message_id)?,
         role: need_role("effects.messages.role", message.role)?,
-        content: message.content,
+        content,
         metadata: metadata.unwrap_or_default(),
         tool_calls,
         call_id: optional_id("effects.messages.call_id", &message.call_id)?,
         turn_id: optional_id("effects.messages.turn_id", &message.turn_id)?,
+    })
+}
+
+/// The fields of a text, and of the place where it stands.
+pub(super) struct TextFields {
+    pub(super) content: &'static str,
+    pub(super) place: &'static str,
+}
+
+/// A text, or the place in the log where it stands.
+pub(super) fn text(
+    fields: TextFields,
+    content: String,
+    place: Option<proto::EntryText>,
+    limits: &Limits,
+) -> Result<Text> {
+    let limit = limits.message.get();
+    let Some(place) = place else {
+        fits(fields.content, content.len(), limit)?;
+        return Ok(Text::Given(content));
+    };
+    if !content.is_empty() {
+        let problem = format!("cannot be given together with {}", fields.place);
+        return Err(StorageError::invalid(fields.content, problem));
+    }
+    let place = entry_text(fields.place, place)?;
+    fits(fields.place, usize::try_from(place.bytes).unwrap_or(usize::MAX), limit)?;
+    Ok(Text::InEntries { place, found: 0 })
+}
+
+fn entry_text(field: &str, text: proto::EntryText) -> Result<EntryText> {
+    let within =
+        |name: &str, problem: String| StorageError::invalid(format!("{field}.{name}"), problem);
+    let bytes = u64::try_from(text.size_bytes).ok().filter(|bytes| *bytes > 0);
+    let bytes = bytes.ok_or_else(|| within("size_bytes", "must be at least 1".to_owned()))?;
+    let number =
+        |number: &i32| u32::try_from(*number).ok().filter(|n| (1..=LAST_FIELD).contains(n));
+    let path: Option<Vec<u32>> = text.path.iter().map(number).collect();
+    let path = path.filter(|path| (1..=EntryText::MAX_PATH).contains(&path.len()));
+    let path = path.ok_or_else(|| {
+        let problem =
+            format!("must be 1 to {} field numbers from 1 to {LAST_FIELD}", EntryText::MAX_PATH);
+        within("path", problem)
+    })?;
+    Ok(EntryText {
+        first: not_negative(&format!("{field}.first_sequence"), text.first_sequence)?,
+        last: not_negative(&format!("{field}.last_sequence"), text.last_sequence)?,
+        name: entry_type(&format!("{field}.type"), &text.r#type)?,
+        path,
+        bytes,
     })
 }
 

@@ -5,10 +5,10 @@ use super::{
     entry::command_kind,
     execution::execution_to_proto,
     field::{
-        entry_type, fingerprint, fits, holder_id, id, name, not_negative, optional_id, payload,
+        entry_type, fingerprint, holder_id, id, name, not_negative, optional_id, payload,
         session_id,
     },
-    history::new_message,
+    history::{TextFields, new_message, text},
     proto,
     record::positive,
     session::{status, status_to_proto},
@@ -169,9 +169,13 @@ fn sequences(field: &str, sequences: Vec<i64>) -> Result<Vec<Sequence>> {
 }
 
 fn message_update(update: proto::HistoryMessageUpdate, limits: &Limits) -> Result<MessageUpdate> {
-    fits("effects.message_updates.content", update.content.len(), limits.message.get())?;
+    const FIELDS: TextFields = TextFields {
+        content: "effects.message_updates.content",
+        place: "effects.message_updates.entry_text",
+    };
+    let content = text(FIELDS, update.content, update.entry_text, limits)?;
     let message_id = id("effects.message_updates.message_id", &update.message_id)?;
-    Ok(MessageUpdate { message_id, content: update.content })
+    Ok(MessageUpdate { message_id, content })
 }
 
 fn state_change(change: proto::StateChange, limits: &Limits) -> Result<StateChange> {

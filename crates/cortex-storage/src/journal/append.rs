@@ -6,8 +6,9 @@ use cortex_core::{ExecutionId, HolderId, MessageId, SessionId};
 
 use super::{
     Change, CommandKind, Decision, Effects, Entry, EntryKind, Event, Execution, ExecutionState,
-    Facts, Fingerprint, Intent, Known, MessageChange, Method, OpenTurn, OutcomeKind, RequestId,
-    Sequence, SessionHead, Settlement, SettlementKind,
+    Facts, Fingerprint, Intent, Known, MessageChange, Method, NewContent, OpenTurn, OutcomeKind,
+    RequestId, Sequence, SessionHead, Settlement, SettlementKind,
+    text::{MESSAGE_TEXT, UPDATE_TEXT, content},
 };
 use crate::{
     error::{Result, StorageError},
@@ -56,7 +57,7 @@ pub struct Appended {
 ///
 /// # Errors
 /// `StaleEpoch`, `RequestIdReused`, `LedgerPrecondition`, `CursorBackwards`, `NotPending`,
-/// `TurnNotOpen`, `CallsOpen`, `TurnOpen`, `MessageExists`, `MessageNotFound`, `TooLarge`.
+/// `TurnNotOpen`, `CallsOpen`, `TurnOpen`, `MessageExists`, `MessageNotFound`, `TooLarge`, `Invalid`.
 pub fn append(
     head: &SessionHead,
     op: &Append,
@@ -325,11 +326,13 @@ impl<F: Facts> Appending<'_, F> {
                 let message_id = new.message_id.to_string();
                 return Err(StorageError::MessageExists { session_id, message_id });
             }
-            add_message(&mut self.change, new, self.now);
+            let content = content(&self.change, MESSAGE_TEXT, &new.content)?;
+            add_message(&mut self.change, new, content, self.now);
         }
         for update in &effects.message_updates {
             self.need_message(&update.message_id)?;
-            let change = MessageChange::Content(update.message_id.clone(), update.content.clone());
+            let content = content(&self.change, UPDATE_TEXT, &update.content)?;
+            let change = MessageChange::Content(update.message_id.clone(), content);
             self.change.messages.push(change);
         }
         for deleted in &effects.deleted_messages {
@@ -351,7 +354,7 @@ impl<F: Facts> Appending<'_, F> {
     fn has_message(&self, id: &MessageId) -> bool {
         for change in self.change.messages.iter().rev() {
             match change {
-                MessageChange::Insert(message) if message.message_id == *id => return true,
+                MessageChange::Insert(message, _) if message.message_id == *id => return true,
                 MessageChange::Delete(deleted) if deleted == id => return false,
                 _ => {}
             }
@@ -361,12 +364,21 @@ impl<F: Facts> Appending<'_, F> {
 }
 
 /// Puts `new` at the end of the history, and gives it its place.
-pub(super) fn add_message(change: &mut Change, new: &NewMessage, now: Stamp) -> Message {
+pub(super) fn add_message(
+    change: &mut Change,
+    new: &NewMessage,
+    content: NewContent,
+    now: Stamp,
+) -> Message {
     let head = &mut change.head;
     head.last_position += 1;
     head.message_count += 1;
-    let message = new.clone().at(head.last_position, &head.session_id, now);
-    change.messages.push(MessageChange::Insert(message.clone()));
+    let (text, place) = match content {
+        NewContent::Text(text) => (text, None),
+        NewContent::InEntries(place) => (String::new(), Some(place)),
+    };
+    let message = new.at(head.last_position, &head.session_id, text, now);
+    change.messages.push(MessageChange::Insert(message.clone(), place));
     message
 }
 

@@ -3,7 +3,7 @@
 use cortex_core::{CallId, ExecutionId, HolderId, MessageId};
 
 use super::{Entry, Execution, Known, RequestId, RequestKey, SessionHead};
-use crate::{history::Message, state::State, time::Stamp};
+use crate::{entry_text::EntryText, history::Message, state::State, time::Stamp};
 
 /// What an adapter has read about one session for a decision.
 pub trait Facts {
@@ -32,12 +32,21 @@ pub trait HolderFacts {
 /// A change of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MessageChange {
-    /// A message joins.
-    Insert(Message),
+    /// A message joins. Its text may stand in entries.
+    Insert(Message, Option<EntryText>),
     /// The content of a message is replaced.
-    Content(MessageId, String),
+    Content(MessageId, NewContent),
     /// A message leaves.
     Delete(MessageId),
+}
+
+/// The content of a message from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewContent {
+    /// The text itself.
+    Text(String),
+    /// Where it stands.
+    InEntries(EntryText),
 }
 
 /// What one decision changes, all or nothing.

@@ -19,6 +19,7 @@ use super::{
     Sequence, SessionHead,
     append::add_message,
     submit::{check_pending, push_command},
+    text::content,
 };
 use crate::{
     error::{Result, StorageError},
@@ -151,7 +152,10 @@ fn apply(
             change.state = Some(after.clone());
             Ok(DirectOutcome::State(after))
         }
-        DirectEffect::AddMessage(new) => Ok(DirectOutcome::Added(add_message(change, new, now))),
+        DirectEffect::AddMessage(new) => {
+            let content = content(change, "content", &new.content)?;
+            Ok(DirectOutcome::Added(add_message(change, new, content, now)))
+        }
         DirectEffect::ClearHistory => {
             change.head.history_floor = change.head.last_position;
             change.head.message_count = 0;

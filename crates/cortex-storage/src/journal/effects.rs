@@ -3,7 +3,7 @@
 use cortex_core::{CallId, ExecutionId, MessageId, TurnId};
 
 use super::{ExecutionKind, Sequence};
-use crate::{history::NewMessage, session::SessionStatus, state::StateChange};
+use crate::{entry_text::Text, history::NewMessage, session::SessionStatus, state::StateChange};
 
 /// What an append changes beside the log, in the same transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +35,12 @@ pub struct Effects {
 }
 
 impl Effects {
+    /// The texts of messages that join or are changed.
+    pub(crate) fn texts_mut(&mut self) -> impl Iterator<Item = &mut Text> {
+        let new = self.messages.iter_mut().map(|message| &mut message.content);
+        new.chain(self.message_updates.iter_mut().map(|update| &mut update.content))
+    }
+
     /// Whether nothing changes beside the log.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -46,8 +52,8 @@ impl Effects {
 pub struct MessageUpdate {
     /// The message.
     pub message_id: MessageId,
-    /// The new text.
-    pub content: String,
+    /// The new text, or where it stands.
+    pub content: Text,
 }
 
 /// An execution that may be dispatched once the append is committed.

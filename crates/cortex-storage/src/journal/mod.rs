@@ -17,10 +17,11 @@ mod holder;
 mod release;
 mod request;
 mod submit;
+mod text;
 
 pub use acquire::{Acquire, Acquired, acquire};
 pub use append::{Append, Appended, append};
-pub use change::{Change, Decision, Facts, HolderFacts, MessageChange};
+pub use change::{Change, Decision, Facts, HolderFacts, MessageChange, NewContent};
 pub use direct::{Direct, DirectEffect, DirectOutcome, direct};
 pub use effects::{Effects, Intent, MessageUpdate, Settlement, SettlementKind};
 pub use entry::{Command, CommandKind, Entry, EntryKind, Event, Payload, Sequence};

@@ -150,7 +150,8 @@ async fn a_cleared_history_is_empty_and_goes_on(f: &Fixture) {
     assert!(list(f, all(&session)).await.0.is_empty());
     let held = Held { fixture: f, session: session.clone(), holder: f.holder().await, epoch: 1 };
     f.acquire(&session, &held.holder, 0).await.expect("a grant");
-    let gone = HistoryMessageUpdate { message_id: first.id, content: "new".into() };
+    let gone =
+        HistoryMessageUpdate { message_id: first.id, content: "new".into(), ..Default::default() };
     let effects = JournalEffects { message_updates: vec![gone], ..Default::default() };
     refused(held.append(&[], effects).await, Code::NotFound, "MESSAGE_NOT_FOUND");
     held.release(2, None).await.expect("released");
@@ -183,8 +184,11 @@ async fn an_append_adds_replaces_and_deletes_messages(f: &Fixture) {
         ..Default::default()
     };
     held.append(&["message_added"], effects).await.expect("added");
-    let final_text =
-        HistoryMessageUpdate { message_id: asking.message_id.clone(), content: "done".into() };
+    let final_text = HistoryMessageUpdate {
+        message_id: asking.message_id.clone(),
+        content: "done".into(),
+        ..Default::default()
+    };
     let effects = JournalEffects {
         message_updates: vec![final_text],
         deleted_message_ids: vec![passing.message_id.clone()],

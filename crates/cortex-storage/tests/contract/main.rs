@@ -6,6 +6,7 @@
 mod support;
 
 mod cache;
+mod contents;
 mod direct;
 mod history;
 mod holders;

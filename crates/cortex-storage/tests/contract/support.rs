@@ -78,7 +78,7 @@ impl Fixture {
     }
 
     pub fn history(&self) -> HistoryServiceClient<Transport> {
-        HistoryServiceClient::new(self.transport.clone())
+        HistoryServiceClient::new(self.transport.clone()).max_decoding_message_size(16 << 20)
     }
 
     pub fn state(&self) -> StateServiceClient<Transport> {

@@ -60,7 +60,7 @@ impl Connection {
     /// Says goodbye.
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
         match self {
-            Self::Sqlite(conn) => conn.close().await,
+            Self::Sqlite(conn) => sqlite::close(conn).await,
             Self::Postgres(conn) => conn.close().await,
         }
     }

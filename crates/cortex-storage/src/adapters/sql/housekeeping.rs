@@ -20,7 +20,7 @@ const HOLDER_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How many steps pass between two looks for holders to forget.
 const HOLDER_STEPS: u32 = 600;
 /// Rows that one step clears away, so that no other write waits long for it.
-const STEP_ROWS: i64 = 2_000;
+pub(super) const STEP_ROWS: i64 = 2_000;
 
 /// Works every `housekeeping_interval` until the store is gone.
 pub(super) async fn run(store: Weak<SqlStore>, config: StorageConfig, stop: CancellationToken) {
@@ -97,10 +97,12 @@ struct PurgeStep {
 impl Operation for PurgeStep {
     type Answer = ();
 
-    fn needs(&self, _: &Cache, _: &mut Needs) {}
+    fn needs(&self, _: &Cache, needs: &mut Needs) {
+        needs.purges.push(self.purge);
+    }
 
     fn decide(&self, work: &mut Work<'_>) -> Result<()> {
-        work.writes.purge_steps.push((self.purge, STEP_ROWS));
+        work.writes.purge_steps.push(self.purge);
         Ok(())
     }
 

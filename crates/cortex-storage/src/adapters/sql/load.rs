@@ -8,11 +8,13 @@ use super::{
     cache::{Cache, OwnedHead, TenantNo},
     needs::{Needs, SessionNeeds},
     row::Row,
-    rows::{self, EXECUTION, HEAD, KNOWN},
+    rows::{self, CONTENTS, EXECUTION, HEAD, KNOWN},
     script::{Script, Transaction},
+    stored::join_text,
     work::{Description, Read, RecordFact, Work, Writes},
 };
 use crate::{
+    content::{Contents, Pieces},
     error::Result,
     journal::{Fingerprint, RequestKey, SessionNo},
     record::RecordKey,
@@ -37,6 +39,7 @@ pub(super) async fn load<'a>(
     loader.records(&needs).await?;
     loader.metric_requests(&needs).await?;
     loader.cache(&needs).await?;
+    loader.clear(&needs).await?;
     let Loader { cache, read, .. } = loader;
     Ok(Work { now, cache, read, writes: Writes::default() })
 }
@@ -229,7 +232,7 @@ impl Loader<'_, '_, '_> {
         let tables =
             " v CROSS JOIN messages m ON m.session = v.column1 AND m.message_id = v.column2";
         let keys: Vec<_> = flatten(sessions, |needs| &needs.messages);
-        let columns = "m.session, m.message_id, m.message";
+        let columns = "m.session, m.message_id, m.message, m.pieces";
         let found = self
             .select(columns, (2, tables), &keys, |script, (session, message)| {
                 script.bind(session.0).bind(message.as_str().to_owned());
@@ -239,6 +242,9 @@ impl Loader<'_, '_, '_> {
             let message = row.try_get::<String>(1)?.parse();
             let message = message.map_err(|_| super::error::damaged("message id"))?;
             let key = (SessionNo(row.try_get(0)?), message);
+            if let Some(pieces) = rows::pieces(row, 3)? {
+                self.read.message_pieces.insert(key.clone(), pieces);
+            }
             self.read.messages.insert(key, rows::position(row.try_get(2)?));
         }
         Ok(())
@@ -247,17 +253,52 @@ impl Loader<'_, '_, '_> {
     async fn states(&mut self, sessions: &[(SessionNo, &SessionNeeds)]) -> Result<()> {
         let tables = " v CROSS JOIN states t ON t.session = v.column1";
         let keys: Vec<_> = chosen(sessions, |needs| needs.state);
-        let columns = "t.session, t.data, t.version, t.updated_at";
+        let columns = "t.session, t.data, t.version, t.updated_at, t.tenant, t.pieces";
         let found = self
             .select(columns, (1, tables), &keys, |script, session| {
                 script.bind(session.0);
             })
             .await?;
         for row in &found {
+            let session = SessionNo(row.try_get(0)?);
             let updated_at: Option<i64> = row.try_get(3)?;
             let updated_at = updated_at.map(Stamp::from_micros);
-            let state = State { data: row.try_get(1)?, version: row.try_get(2)?, updated_at };
-            self.read.states.insert(SessionNo(row.try_get(0)?), state);
+            let mut data: String = row.try_get(1)?;
+            if let Some(pieces) = rows::pieces(row, 5)? {
+                let tenant = TenantNo(row.try_get(4)?);
+                let contents = self.contents(tenant, &pieces).await?;
+                join_text(&mut data, 0, &pieces, &contents)
+                    .ok_or_else(|| super::error::damaged("state"))?;
+                self.read.state_pieces.insert(session, (tenant, pieces));
+            }
+            self.read.states.insert(session, State { data, version: row.try_get(2)?, updated_at });
+        }
+        Ok(())
+    }
+
+    async fn contents(&mut self, tenant: TenantNo, pieces: &Pieces) -> Result<Contents> {
+        let hashes: Vec<_> = pieces.hashes().collect();
+        let found = self
+            .select("c.hash, c.bytes", (2, CONTENTS), &hashes, |script, hash| {
+                script.bind(tenant.0).bind(hash.0.to_vec());
+            })
+            .await?;
+        found.iter().map(rows::content).collect()
+    }
+
+    /// Clears away what refers to contents, some rows of each table.
+    async fn clear(&mut self, needs: &Needs) -> Result<()> {
+        if needs.purges.is_empty() {
+            return Ok(());
+        }
+        let mut script = self.tx.script();
+        for purge in &needs.purges {
+            purge.clear(&mut script);
+        }
+        for row in self.tx.fetch(script).await? {
+            if let Some(pieces) = rows::pieces(&row, 1)? {
+                self.read.cleared.push((TenantNo(row.try_get(0)?), pieces));
+            }
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 
 mod cache;
 mod caching;
+mod contents;
 mod database;
 mod error;
 mod flush;
@@ -21,6 +22,7 @@ mod row;
 mod rows;
 mod script;
 mod store;
+mod stored;
 mod value;
 mod work;
 mod writer;

@@ -7,7 +7,10 @@ use std::{
 
 use cortex_core::{CallId, ExecutionId, HolderId, MessageId, SessionId};
 
-use super::cache::{Cache, SessionKey, TenantNo};
+use super::{
+    cache::{Cache, SessionKey, TenantNo},
+    housekeeping::PurgeRow,
+};
 use crate::{
     cache::CacheKey,
     journal::{Append, RequestKey},
@@ -44,6 +47,9 @@ pub(super) struct Needs {
     pub(super) cached: HashSet<(TenantNo, CacheKey)>,
     /// So many entries that were not used for the longest time.
     pub(super) least_used: HashMap<TenantNo, i64>,
+    /// What is to be cleared away: rows with pieces go while the batch is read, since only then it is
+    /// known what they referred to.
+    pub(super) purges: Vec<PurgeRow>,
 }
 
 impl Needs {

@@ -1,12 +1,15 @@
 //! Reads, each on a connection of the pool and on one snapshot of the database.
 
 mod cached;
+mod contents;
 mod executions;
 mod housekeeping;
 mod journal;
+mod messages;
 mod metrics;
 mod records;
 mod sessions;
+mod texts;
 
 use cortex_core::PageSize;
 use futures::TryStreamExt;

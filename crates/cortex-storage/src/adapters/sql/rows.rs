@@ -9,10 +9,12 @@ use super::{
     cache::{OwnedHead, TenantNo},
     error::damaged,
     row::Row,
+    stored::{CutMessage, Cuts, Stored},
     work::CacheFact,
 };
 use crate::{
     cache::{CacheEntry, CacheKey},
+    content::{ContentHash, Pieces},
     error::Result,
     history::{Message, Role},
     journal::{
@@ -60,6 +62,30 @@ fn optional_stamp(row: &Row, column: usize) -> Result<Option<Stamp>> {
 
 fn status(row: &Row, column: usize) -> Result<SessionStatus> {
     SessionStatus::from_number(row.try_get(column)?).ok_or_else(|| damaged("session status"))
+}
+
+/// The pieces in a column, if something was cut out of the row.
+pub(super) fn pieces(row: &Row, column: usize) -> Result<Option<Pieces>> {
+    let encoded: Option<&[u8]> = row.try_get(column)?;
+    encoded
+        .map(|encoded| Pieces::decode(encoded).ok_or_else(|| damaged("list of pieces")))
+        .transpose()
+}
+
+/// What was cut out of a row, by its columns of tenant and pieces.
+pub(super) fn cuts(row: &Row, tenant: usize, column: usize) -> Result<Option<Cuts>> {
+    let Some(pieces) = pieces(row, column)? else { return Ok(None) };
+    Ok(Some(Cuts { tenant: TenantNo(row.try_get(tenant)?), pieces }))
+}
+
+/// The tables of [`content`], joined to rows of tenant and hash.
+pub(super) const CONTENTS: &str =
+    " v CROSS JOIN contents c ON c.tenant = v.column1 AND c.hash = v.column2";
+
+/// A content with its hash, of `c.hash` and `c.bytes`.
+pub(super) fn content(row: &Row) -> Result<(ContentHash, Bytes)> {
+    let hash = row.try_get::<&[u8]>(0)?.try_into().map_err(|_| damaged("hash"))?;
+    Ok((ContentHash(hash), Bytes::from(row.try_get::<Vec<u8>>(1)?)))
 }
 
 /// Columns of [`head`], of `heads h` and `sessions s`.
@@ -131,14 +157,15 @@ pub(super) fn holder(row: &Row) -> Result<Holder> {
 }
 
 /// Columns of [`entry`], of `entries e`, `names t` and `names p`.
-pub(super) const ENTRY: &str = "e.entry, e.kind, t.name, p.name, e.payload, e.created_at, e.epoch";
+pub(super) const ENTRY: &str =
+    "e.entry, e.kind, t.name, p.name, e.payload, e.created_at, e.epoch, e.tenant, e.pieces";
 
 /// The tables of [`ENTRY`].
 pub(super) const ENTRY_TABLES: &str = "entries e CROSS JOIN names t ON t.name_no = e.type \
     CROSS JOIN names p ON p.name_no = e.payload_type";
 
-pub(super) fn entry(row: &Row) -> Result<Entry> {
-    Ok(Entry {
+pub(super) fn entry(row: &Row) -> Result<Stored<Entry>> {
+    let entry = Entry {
         sequence: position(row.try_get(0)?),
         kind: EntryKind::from_number(row.try_get(1)?).ok_or_else(|| damaged("entry kind"))?,
         name: Arc::from(row.try_get::<Cow<str>>(2)?),
@@ -148,7 +175,8 @@ pub(super) fn entry(row: &Row) -> Result<Entry> {
         },
         created_at: stamp(row, 5)?,
         epoch: row.try_get(6)?,
-    })
+    };
+    Ok(Stored { row: entry, cuts: cuts(row, 7, 8)? })
 }
 
 /// Columns of [`known`], of `requests r`.
@@ -176,7 +204,7 @@ pub(super) const EXECUTION: &str = "x.execution, x.tenant, x.execution_id, x.ses
     x.outcome_kind, x.settled, x.created_at, x.updated_at";
 
 /// Columns of [`outcome`], of `outcomes o`, behind those of [`EXECUTION`].
-pub(super) const OUTCOME: &str = "o.result, o.error, o.details_type, o.details";
+pub(super) const OUTCOME: &str = "o.result, o.error, o.details_type, o.details, o.pieces";
 
 pub(super) fn execution(row: &Row) -> Result<(TenantNo, Execution)> {
     let outcome_kind: Option<i64> = row.try_get(12)?;
@@ -206,7 +234,7 @@ pub(super) fn execution(row: &Row) -> Result<(TenantNo, Execution)> {
 }
 
 /// An execution with its outcome, from [`EXECUTION`] and [`OUTCOME`].
-pub(super) fn finished_execution(row: &Row) -> Result<Execution> {
+pub(super) fn finished_execution(row: &Row) -> Result<Stored<Execution>> {
     let (_, mut execution) = execution(row)?;
     let result: Option<String> = row.try_get(16)?;
     if let (Some(kind), Some(result)) = (execution.outcome_kind, result) {
@@ -217,31 +245,31 @@ pub(super) fn finished_execution(row: &Row) -> Result<Execution> {
             .map(|(type_url, value)| Payload { type_url: type_url.into(), value: value.into() });
         execution.outcome = Some(Outcome { kind, result, error: row.try_get(17)?, details });
     }
-    Ok(execution)
+    Ok(Stored { row: execution, cuts: cuts(row, 1, 20)? })
 }
 
 /// Columns of [`message`], of `messages m` and `sessions s`.
 pub(super) const MESSAGE: &str = "m.message, m.message_id, s.session_id, m.role, m.content, \
-    m.metadata, m.tool_calls, m.call_id, m.turn_id, m.created_at";
+    m.entry_text, m.metadata, m.tool_calls, m.call_id, m.turn_id, m.created_at, m.tenant, m.pieces";
 
-pub(super) fn message(row: &Row) -> Result<Message> {
-    let tool_calls: Cow<str> = row.try_get(6)?;
-    let tool_calls = match &*tool_calls {
-        "" => Vec::new(),
-        json => serde_json::from_str(json).map_err(|_| damaged("list of tool calls"))?,
-    };
-    Ok(Message {
+pub(super) fn message(row: &Row) -> Result<Stored<CutMessage>> {
+    let place: Option<Cow<str>> = row.try_get(5)?;
+    let place = place.map(|place| serde_json::from_str(&place)).transpose();
+    let message = Message {
         position: position(row.try_get(0)?),
         message_id: id(&row.try_get::<Cow<str>>(1)?)?,
         session_id: row.try_get(2)?,
         role: Role::from_number(row.try_get(3)?).ok_or_else(|| damaged("role"))?,
         content: row.try_get(4)?,
-        metadata: row.try_get(5)?,
-        tool_calls,
-        call_id: optional_id(row.try_get(7)?)?,
-        turn_id: optional_id(row.try_get(8)?)?,
-        timestamp: stamp(row, 9)?,
-    })
+        metadata: row.try_get(6)?,
+        tool_calls: Vec::new(),
+        call_id: optional_id(row.try_get(8)?)?,
+        turn_id: optional_id(row.try_get(9)?)?,
+        timestamp: stamp(row, 10)?,
+    };
+    let place = place.map_err(|_| damaged("place of a text"))?;
+    let row_of = CutMessage { message, place, calls: row.try_get(7)? };
+    Ok(Stored { row: row_of, cuts: cuts(row, 11, 12)? })
 }
 
 /// Columns of [`session`], of `sessions s` and `heads h`.

@@ -6,7 +6,7 @@
 //! stay prepared.
 
 use super::{
-    database::Connection,
+    database::{Connection, Target},
     row::Row,
     value::{ToValue, Value},
 };
@@ -96,8 +96,13 @@ impl Script {
 
     /// Runs every statement, and answers the rows of all of them.
     pub(super) async fn fetch(self, conn: &mut Connection) -> Result<Vec<Row>, sqlx::Error> {
+        self.fetch_on(conn.target()).await
+    }
+
+    /// The same, on a connection that reads.
+    pub(super) async fn fetch_on(self, target: Target<'_>) -> Result<Vec<Row>, sqlx::Error> {
         let keep = self.sql.len() <= MAX_PREPARED;
-        conn.target().fetch_all(self.sql, self.values, keep).await
+        target.fetch_all(self.sql, self.values, keep).await
     }
 }
 

@@ -90,8 +90,7 @@ impl SqlStore {
             revisions: Arc::new(RevisionHub::default()),
         };
         let (writes, waiting) = mpsc::channel(config.buffers.write_queue);
-        let writer =
-            Writer::new((location, conn), clock.clone(), hubs.clone(), config.buffers.clone());
+        let writer = Writer::new((location, conn), clock.clone(), hubs.clone(), config);
         let stop = CancellationToken::new();
         let max_room = kibibytes(config.buffers.waiting.as_usize());
         let store = Arc::new(Self {
@@ -201,7 +200,8 @@ impl JournalStore for SqlStore {
         self.write(InSession { tenant: tenant.clone(), op }).await
     }
 
-    async fn append(&self, tenant: &Tenant, op: Append) -> Result<Appended> {
+    async fn append(&self, tenant: &Tenant, mut op: Append) -> Result<Appended> {
+        self.reader.look_up_texts(tenant, &mut op).await?;
         self.write(InSession { tenant: tenant.clone(), op }).await
     }
 

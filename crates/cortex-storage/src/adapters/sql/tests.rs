@@ -26,6 +26,8 @@ use crate::{
     watch::watch_entries,
 };
 
+mod contents;
+
 struct Fixture {
     store: Arc<SqlStore>,
     tenant: Tenant,
@@ -306,7 +308,7 @@ async fn the_rows_of_a_deleted_session_and_of_a_cleared_history_go_away() {
     let message = NewMessage {
         message_id: cortex_core::MessageId::generate(),
         role: Role::User,
-        content: "hello".into(),
+        content: crate::entry_text::Text::Given("hello".into()),
         metadata: String::new(),
         tool_calls: Vec::new(),
         call_id: None,

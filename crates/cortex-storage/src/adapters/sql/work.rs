@@ -18,11 +18,13 @@ use super::{
 };
 use crate::{
     cache::CacheKey,
+    content::Pieces,
+    entry_text::EntryText,
     error::{Result, StorageError},
     history::Message,
     journal::{
         Change, Decision, Entry, Execution, Facts, Fingerprint, HolderFacts, Known, MessageChange,
-        Outcome, RequestKey, SessionHead, SessionNo,
+        NewContent, Outcome, RequestKey, SessionHead, SessionNo,
     },
     metric::{Metric, NewMetric, Recorded},
     record::RecordKey,
@@ -73,7 +75,13 @@ pub(super) struct Read {
     pub(super) executions: HashMap<(TenantNo, ExecutionId), Execution>,
     pub(super) calls: HashSet<(SessionNo, CallId)>,
     pub(super) messages: HashMap<(SessionNo, MessageId), i64>,
+    /// What was cut out of messages as they are stored.
+    pub(super) message_pieces: HashMap<(SessionNo, MessageId), Pieces>,
     pub(super) states: HashMap<SessionNo, State>,
+    /// What was cut out of states as they are stored.
+    pub(super) state_pieces: HashMap<SessionNo, (TenantNo, Pieces)>,
+    /// What was cut out of rows that this batch has cleared away.
+    pub(super) cleared: Vec<(TenantNo, Pieces)>,
     pub(super) descriptions: HashMap<SessionNo, Description>,
     pub(super) creations: HashMap<(TenantNo, RequestKey), (Fingerprint, SessionNo)>,
     pub(super) records: HashMap<(TenantNo, RecordKey), RecordFact>,
@@ -171,9 +179,9 @@ pub(super) struct Writes {
     pub(super) holders: HashSet<HolderId>,
     pub(super) executions: IndexSet<(TenantNo, ExecutionId)>,
     pub(super) outcomes: Vec<(TenantNo, ExecutionId, SessionNo, Outcome)>,
-    pub(super) messages: Vec<(TenantNo, SessionNo, Message)>,
-    pub(super) contents: IndexMap<(SessionNo, MessageId), String>,
-    pub(super) removals: Vec<(SessionNo, MessageId)>,
+    pub(super) messages: Vec<(TenantNo, SessionNo, Message, Option<EntryText>)>,
+    pub(super) contents: IndexMap<(SessionNo, MessageId), (TenantNo, NewContent)>,
+    pub(super) removals: Vec<(TenantNo, SessionNo, MessageId)>,
     pub(super) states: IndexSet<SessionNo>,
     pub(super) records: IndexMap<(TenantNo, RecordKey), RecordRow>,
     pub(super) record_removals: IndexSet<(TenantNo, RecordKey)>,
@@ -187,7 +195,7 @@ pub(super) struct Writes {
     pub(super) cache_totals: BTreeSet<TenantNo>,
     pub(super) deletions: Vec<SessionNo>,
     pub(super) purges: Vec<Purge>,
-    pub(super) purge_steps: Vec<(PurgeRow, i64)>,
+    pub(super) purge_steps: Vec<PurgeRow>,
     pub(super) forget_tombstones: Option<Stamp>,
     pub(super) forgotten_holders: Vec<HolderId>,
     /// SQL that a test puts before the commit.
@@ -304,17 +312,17 @@ impl Work<'_> {
 
     fn change_message(&mut self, tenant: TenantNo, session: SessionNo, change: MessageChange) {
         match change {
-            MessageChange::Insert(message) => {
+            MessageChange::Insert(message, place) => {
                 let key = (session, message.message_id.clone());
                 self.read.messages.insert(key, message.position);
-                self.writes.messages.push((tenant, session, message));
+                self.writes.messages.push((tenant, session, message, place));
             }
             MessageChange::Content(id, content) => {
-                self.writes.contents.insert((session, id), content);
+                self.writes.contents.insert((session, id), (tenant, content));
             }
             MessageChange::Delete(id) => {
                 self.read.messages.remove(&(session, id.clone()));
-                self.writes.removals.push((session, id));
+                self.writes.removals.push((tenant, session, id));
             }
         }
     }

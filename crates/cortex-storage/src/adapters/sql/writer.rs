@@ -22,7 +22,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    config::Buffers,
+    config::{Buffers, StorageConfig},
     error::{Result, StorageError},
     journal::{Entry, HolderFacts, SessionHead, SessionNo},
     ports::{Runnable, Standing},
@@ -49,6 +49,8 @@ pub(super) struct Writer {
     last: Stamp,
     hubs: Hubs,
     buffers: Buffers,
+    /// Bytes from which on a piece of a value is stored once per tenant.
+    least_content: usize,
 }
 
 impl Writer {
@@ -56,10 +58,18 @@ impl Writer {
         (location, conn): (Location, Connection),
         clock: Arc<dyn Clock>,
         hubs: Hubs,
-        buffers: Buffers,
+        config: &StorageConfig,
     ) -> Self {
-        let last = Stamp::default();
-        Self { location, conn: Some(conn), cache: None, clock, last, hubs, buffers }
+        Self {
+            location,
+            conn: Some(conn),
+            cache: None,
+            clock,
+            last: Stamp::default(),
+            hubs,
+            buffers: config.buffers.clone(),
+            least_content: config.content.as_usize(),
+        }
     }
 
     /// Writes until nobody can ask any more, then closes the database.
@@ -132,7 +142,7 @@ impl Writer {
         }
         touched.extend(work.writes.heads.keys());
         let mut script = tx.script();
-        work.write(&mut script)?;
+        work.write(&mut script, self.least_content)?;
         tx.commit(script).await?;
         publish(&self.hubs, &self.buffers, &mut work);
         remember(work);

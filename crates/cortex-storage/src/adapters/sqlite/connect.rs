@@ -7,7 +7,7 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, SqlitePool,
+    ConnectOptions, Connection, SqlitePool,
     sqlite::{
         SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
         SqliteSynchronous,
@@ -91,6 +91,12 @@ impl SqliteLocation {
             Err(TryLockError::Error(error)) => Err(problem(error)),
         }
     }
+}
+
+/// Copies the log into the file, so that the file alone is all there is, and closes the connection.
+pub(in crate::adapters) async fn close(mut conn: SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut conn).await?;
+    conn.close().await
 }
 
 fn lock_path(database: &Path) -> PathBuf {

@@ -15,7 +15,7 @@ use cortex_core::Clock;
 use super::sql::{Connection, Location, Opened, Pool, SqlStore, migrate};
 use crate::{config::StorageConfig, error::Result};
 
-pub(super) use connect::SqliteLocation;
+pub(super) use connect::{SqliteLocation, close};
 pub(super) use error::of_code;
 pub(super) use value::arguments;
 

@@ -2,7 +2,7 @@
 
 use crate::{
     adapters::sql::{
-        housekeeping::PurgeRow,
+        housekeeping::{PurgeRow, STEP_ROWS},
         rows::{LAST_POSITION, clustered},
         script::Script,
         work::Writes,
@@ -36,58 +36,82 @@ impl Writes {
                 .push("DELETE FROM holders WHERE holder_id = ?;")
                 .bind(holder.as_str().to_owned());
         }
-        for (purge, rows) in &self.purge_steps {
-            write_purge_step(script, *purge, *rows);
+        for purge in &self.purge_steps {
+            purge.write_step(script);
         }
     }
 }
 
-/// Deletes at most `rows` rows of each table, and takes the entry off the list when none is left.
-fn write_purge_step(script: &mut Script, purge: PurgeRow, rows: i64) {
-    let session = SessionNo(purge.session);
-    let (first, last) = (clustered(session, 0), clustered(session, LAST_POSITION));
-    let last_message = purge.messages.map_or(last, |position| clustered(session, position));
-    script.push(
-        "DELETE FROM messages WHERE message IN \
-         (SELECT message FROM messages WHERE message BETWEEN ? AND ? LIMIT ?);",
-    );
-    script.bind(first).bind(last_message).bind(rows);
-    if purge.messages.is_none() {
-        script.push(
-            "DELETE FROM entries WHERE entry IN \
-             (SELECT entry FROM entries WHERE entry BETWEEN ? AND ? LIMIT ?);",
-        );
-        script.bind(first).bind(last).bind(rows);
-        script.push(
-            "DELETE FROM requests WHERE (session, request) IN \
-             (SELECT session, request FROM requests WHERE session = ? LIMIT ?);",
-        );
-        script.bind(purge.session).bind(rows);
-        let tables = [
-            ("executions", "execution"),
-            ("outcomes", "tenant, execution_id"),
-            ("metrics", "metric"),
-        ];
-        for (table, key) in tables {
+/// Tables of rows of a session that refer to no contents, and their keys.
+const OTHERS: [(&str, &str); 3] =
+    [("requests", "session, request"), ("executions", "execution"), ("metrics", "metric")];
+
+impl PurgeRow {
+    fn session(&self) -> SessionNo {
+        SessionNo(self.session)
+    }
+
+    /// The keys of the messages that go.
+    fn messages(&self) -> (i64, i64) {
+        let last = self.messages.unwrap_or(LAST_POSITION);
+        (clustered(self.session(), 0), clustered(self.session(), last))
+    }
+
+    /// The keys of the entries that go.
+    fn entries(&self) -> (i64, i64) {
+        (clustered(self.session(), 0), clustered(self.session(), LAST_POSITION))
+    }
+
+    /// Deletes some rows of each table that refers to contents, and answers of each row its tenant and
+    /// its pieces.
+    pub(in super::super) fn clear(&self, script: &mut Script) {
+        let ranges =
+            [("messages", "message", self.messages()), ("entries", "entry", self.entries())];
+        let ranges = if self.messages.is_some() { &ranges[..1] } else { &ranges };
+        for (table, key, (first, last)) in ranges {
             script.push(&format!(
-                "DELETE FROM {table} WHERE ({key}) IN \
-                 (SELECT {key} FROM {table} WHERE session = ? LIMIT ?);"
+                "DELETE FROM {table} WHERE {key} IN \
+                 (SELECT {key} FROM {table} WHERE {key} BETWEEN ? AND ? LIMIT ?) \
+                 RETURNING tenant, pieces;"
             ));
-            script.bind(purge.session).bind(rows);
+            script.bind(*first).bind(*last).bind(STEP_ROWS);
+        }
+        if self.messages.is_none() {
+            script.push(
+                "DELETE FROM outcomes WHERE (tenant, execution_id) IN \
+                 (SELECT tenant, execution_id FROM outcomes WHERE session = ? LIMIT ?) \
+                 RETURNING tenant, pieces;",
+            );
+            script.bind(self.session).bind(STEP_ROWS);
         }
     }
-    script.push(
-        "DELETE FROM purges WHERE purge = ? \
-         AND NOT EXISTS (SELECT 1 FROM messages WHERE message BETWEEN ? AND ?)",
-    );
-    script.bind(purge.purge).bind(first).bind(last_message);
-    if purge.messages.is_none() {
-        script.push(" AND NOT EXISTS (SELECT 1 FROM entries WHERE entry BETWEEN ? AND ?)");
-        script.bind(first).bind(last);
-        for table in ["requests", "executions", "outcomes", "metrics"] {
-            script.push(&format!(" AND NOT EXISTS (SELECT 1 FROM {table} WHERE session = ?)"));
-            script.bind(purge.session);
+
+    /// Deletes some rows of each other table, and takes the entry off the list when none is left.
+    fn write_step(&self, script: &mut Script) {
+        if self.messages.is_none() {
+            for (table, key) in OTHERS {
+                script.push(&format!(
+                    "DELETE FROM {table} WHERE ({key}) IN \
+                     (SELECT {key} FROM {table} WHERE session = ? LIMIT ?);"
+                ));
+                script.bind(self.session).bind(STEP_ROWS);
+            }
         }
+        let (first, last) = self.messages();
+        script.push(
+            "DELETE FROM purges WHERE purge = ? \
+             AND NOT EXISTS (SELECT 1 FROM messages WHERE message BETWEEN ? AND ?)",
+        );
+        script.bind(self.purge).bind(first).bind(last);
+        if self.messages.is_none() {
+            let (first, last) = self.entries();
+            script.push(" AND NOT EXISTS (SELECT 1 FROM entries WHERE entry BETWEEN ? AND ?)");
+            script.bind(first).bind(last);
+            for table in ["requests", "executions", "outcomes", "metrics"] {
+                script.push(&format!(" AND NOT EXISTS (SELECT 1 FROM {table} WHERE session = ?)"));
+                script.bind(self.session);
+            }
+        }
+        script.push(";");
     }
-    script.push(";");
 }

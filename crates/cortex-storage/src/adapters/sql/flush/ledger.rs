@@ -1,6 +1,10 @@
 //! Holders and the ledger.
 
-use crate::adapters::sql::{script::Script, work::Work};
+use bytes::Bytes;
+
+use crate::adapters::sql::{
+    contents::ContentChanges, script::Script, stored::outcome_column, work::Work,
+};
 
 const EXECUTIONS: &str = "executions (tenant, execution_id, session, turn_id, call_id, kind, name, \
     state, claimant_id, claimant_instance, outcome_kind, settled, created_at, updated_at)";
@@ -9,7 +13,7 @@ const EXECUTIONS_CONFLICT: &str = "ON CONFLICT (tenant, execution_id) DO UPDATE 
     claimant_instance = excluded.claimant_instance, outcome_kind = excluded.outcome_kind, \
     settled = excluded.settled, updated_at = excluded.updated_at";
 const OUTCOMES: &str =
-    "outcomes (tenant, execution_id, session, result, error, details_type, details)";
+    "outcomes (tenant, execution_id, session, result, error, details_type, details, pieces)";
 
 impl Work<'_> {
     pub(super) fn write_holders(&self, script: &mut Script) {
@@ -31,7 +35,7 @@ impl Work<'_> {
         });
     }
 
-    pub(super) fn write_executions(&self, script: &mut Script) {
+    pub(super) fn write_executions(&self, script: &mut Script, contents: &mut ContentChanges) {
         let rows: Vec<_> = self
             .writes
             .executions
@@ -55,20 +59,40 @@ impl Work<'_> {
                 .bind(row.created_at.micros())
                 .bind(row.updated_at.micros());
         });
-        script.insert(
-            (OUTCOMES, 7, ""),
-            &self.writes.outcomes,
-            |script, (tenant, id, session, outcome)| {
-                let details = outcome.details.as_ref();
-                script
-                    .bind(tenant.0)
-                    .bind(id.as_str().to_owned())
-                    .bind(session.0)
-                    .bind(outcome.result.clone())
-                    .bind(outcome.error.clone())
-                    .bind(details.map(|details| details.type_url.to_string()))
-                    .bind(details.map(|details| details.value.to_vec()));
-            },
-        );
+        self.write_outcomes(script, contents);
+    }
+
+    fn write_outcomes(&self, script: &mut Script, contents: &mut ContentChanges) {
+        let nothing = Bytes::new();
+        let mut rows = Vec::with_capacity(self.writes.outcomes.len());
+        for (tenant, id, session, outcome) in &self.writes.outcomes {
+            let details = outcome.details.as_ref();
+            let mut cutter = contents.cutter();
+            let result = cutter.text(outcome_column::RESULT, &outcome.result);
+            let error = cutter.text(outcome_column::ERROR, &outcome.error);
+            let value = details.map_or(&nothing, |details| &details.value);
+            let value = cutter.bytes(outcome_column::DETAILS, value);
+            let pieces = contents.keep(*tenant, cutter);
+            rows.push((
+                *tenant,
+                id,
+                *session,
+                (result, error),
+                details.map(|d| (d, value)),
+                pieces,
+            ));
+        }
+        script.insert((OUTCOMES, 8, ""), &rows, |script, row| {
+            let (tenant, id, session, (result, error), details, pieces) = row;
+            script
+                .bind(tenant.0)
+                .bind(id.as_str().to_owned())
+                .bind(session.0)
+                .bind(result.to_string())
+                .bind(error.to_string())
+                .bind(details.as_ref().map(|(details, _)| details.type_url.to_string()))
+                .bind(details.as_ref().map(|(_, value)| value.to_vec()))
+                .bind(pieces.encode());
+        });
     }
 }

@@ -3,6 +3,7 @@
 mod cached;
 mod housekeeping;
 mod ledger;
+mod messages;
 mod metrics;
 mod records;
 mod sessions;
@@ -11,13 +12,14 @@ use std::sync::Arc;
 
 use super::{
     cache::{OwnedHead, TenantNo},
+    contents::ContentChanges,
     rows::{clustered, write_pending},
     script::Script,
     work::{HeadWrite, Work, Writes},
 };
 use crate::{
     error::Result,
-    journal::{Entry, Known, RequestKey, SessionHead, SessionNo},
+    journal::{Known, RequestKey, SessionHead, SessionNo},
     time::Stamp,
 };
 
@@ -36,23 +38,26 @@ const MOVE_HEADS: &str = "UPDATE heads SET head = v.column2, last_command = v.co
     message_count = v.column8, last_position = v.column9, updated_at = v.column10 FROM ";
 const MOVED_HEADS: &str = " v WHERE heads.session = v.column1";
 const ENTRIES: &str =
-    "entries (entry, tenant, kind, type, payload_type, payload, created_at, epoch)";
+    "entries (entry, tenant, kind, type, payload_type, payload, created_at, epoch, pieces)";
 const REQUESTS: &str = "requests (session, request, tenant, fingerprint, first, last, at, note)";
 
 impl Work<'_> {
-    /// Adds everything that the batch writes to `script`, in an order that foreign keys allow.
-    pub(super) fn write(&mut self, script: &mut Script) -> Result<()> {
+    /// Adds everything that the batch writes to `script`, in an order that foreign keys allow. Pieces of
+    /// `least_content` bytes and more are stored once per tenant.
+    pub(super) fn write(&mut self, script: &mut Script, least_content: usize) -> Result<()> {
+        let mut contents = ContentChanges::new(least_content);
+        self.release_deleted(&mut contents);
         self.forget_deleted();
         self.write_names(script);
         self.writes.write_tenants(script);
         self.writes.write_sessions(script);
         self.write_heads(script);
-        self.write_entries(script);
+        self.write_entries(script, &mut contents);
         self.writes.write_requests(script);
         self.write_holders(script);
-        self.write_executions(script);
-        self.writes.write_messages(script)?;
-        self.write_states(script);
+        self.write_executions(script, &mut contents);
+        self.write_messages(script, &mut contents)?;
+        self.write_states(script, &mut contents);
         self.write_descriptions(script);
         self.writes.write_records(script, self.now);
         self.write_revisions(script);
@@ -61,11 +66,24 @@ impl Work<'_> {
         self.write_cache_totals(script);
         self.writes.write_deletions(script);
         self.writes.write_housekeeping(script);
+        contents.write(script);
         #[cfg(test)]
         for sql in &self.writes.raw {
             script.push(sql);
         }
         Ok(())
+    }
+
+    /// What rows that are gone referred to.
+    fn release_deleted(&self, contents: &mut ContentChanges) {
+        for (tenant, pieces) in &self.read.cleared {
+            contents.release(*tenant, pieces);
+        }
+        // The state goes with its session at once.
+        let states = self.writes.deletions.iter().filter_map(|s| self.read.state_pieces.get(s));
+        for (tenant, pieces) in states {
+            contents.release(*tenant, pieces);
+        }
     }
 
     /// A session that was deleted in this batch has no head to write.
@@ -112,24 +130,28 @@ impl Work<'_> {
         });
     }
 
-    fn write_entries(&self, script: &mut Script) {
-        let entries: Vec<(SessionNo, TenantNo, &Entry)> = self
-            .writes
-            .entries
-            .iter()
-            .flat_map(|(session, (tenant, entries))| entries.iter().map(|e| (*session, *tenant, e)))
-            .collect();
+    fn write_entries(&self, script: &mut Script, contents: &mut ContentChanges) {
+        let mut rows = Vec::new();
+        for (session, (tenant, entries)) in &self.writes.entries {
+            for entry in entries {
+                let mut cutter = contents.cutter();
+                let payload = cutter.bytes(0, &entry.payload.value);
+                let pieces = contents.keep(*tenant, cutter);
+                rows.push((clustered(*session, entry.sequence), *tenant, entry, payload, pieces));
+            }
+        }
         let number = |name: &Arc<str>| self.read.names.get(name).copied();
-        script.insert((ENTRIES, 8, ""), &entries, |script, (session, tenant, entry)| {
+        script.insert((ENTRIES, 9, ""), &rows, |script, (key, tenant, entry, payload, pieces)| {
             script
-                .bind(clustered(*session, entry.sequence))
+                .bind(*key)
                 .bind(tenant.0)
                 .bind(entry.kind.number())
                 .bind(number(&entry.name))
                 .bind(number(&entry.payload.type_url))
-                .bind(entry.payload.value.to_vec())
+                .bind(payload.to_vec())
                 .bind(entry.created_at.micros())
-                .bind(entry.epoch);
+                .bind(entry.epoch)
+                .bind(pieces.encode());
         });
     }
 }

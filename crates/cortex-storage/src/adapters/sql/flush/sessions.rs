@@ -1,41 +1,47 @@
-//! Sessions, their history and their state.
+//! Sessions and their state.
 
 use crate::{
     adapters::sql::{
-        rows::clustered,
+        contents::ContentChanges,
         script::Script,
         work::{Work, Writes},
     },
-    error::{Result, StorageError},
     session::SessionStatus,
     time::Stamp,
 };
 
-const MESSAGES: &str = "messages (message, tenant, session, message_id, role, content, metadata, \
-    tool_calls, call_id, turn_id, created_at)";
-
 impl Work<'_> {
-    pub(super) fn write_states(&self, script: &mut Script) {
-        let states: Vec<_> = self
-            .writes
-            .states
-            .iter()
-            .filter_map(|session| {
-                let tenant = self.read.heads.get(session)?.tenant;
-                Some((*session, tenant, self.read.states.get(session)?))
-            })
-            .collect();
-        let table = "states (session, tenant, data, version, updated_at)";
+    pub(super) fn write_states(&self, script: &mut Script, contents: &mut ContentChanges) {
+        let mut rows = Vec::new();
+        for session in &self.writes.states {
+            let owner = self.read.heads.get(session).map(|owned| owned.tenant);
+            let (Some(tenant), Some(state)) = (owner, self.read.states.get(session)) else {
+                continue;
+            };
+            let mut cutter = contents.cutter();
+            let data = cutter.text(0, &state.data);
+            let pieces = contents.keep(tenant, cutter);
+            if let Some((tenant, former)) = self.read.state_pieces.get(session) {
+                contents.release(*tenant, former);
+            }
+            rows.push((*session, tenant, state, data, pieces));
+        }
+        let table = "states (session, tenant, data, version, updated_at, pieces)";
         let conflict = "ON CONFLICT (session) DO UPDATE SET data = excluded.data, \
-            version = excluded.version, updated_at = excluded.updated_at";
-        script.insert((table, 5, conflict), &states, |script, (session, tenant, state)| {
-            script
-                .bind(session.0)
-                .bind(tenant.0)
-                .bind(state.data.clone())
-                .bind(state.version)
-                .bind(state.updated_at.map(Stamp::micros));
-        });
+            version = excluded.version, updated_at = excluded.updated_at, pieces = excluded.pieces";
+        script.insert(
+            (table, 6, conflict),
+            &rows,
+            |script, (session, tenant, state, data, pieces)| {
+                script
+                    .bind(session.0)
+                    .bind(tenant.0)
+                    .bind(data.to_string())
+                    .bind(state.version)
+                    .bind(state.updated_at.map(Stamp::micros))
+                    .bind(pieces.encode());
+            },
+        );
     }
 
     pub(super) fn write_descriptions(&self, script: &mut Script) {
@@ -93,44 +99,5 @@ impl Writes {
                     .bind(session.0);
             },
         );
-    }
-
-    pub(super) fn write_messages(&self, script: &mut Script) -> Result<()> {
-        let mut rows = Vec::with_capacity(self.messages.len());
-        for (tenant, session, message) in &self.messages {
-            let tool_calls = match message.tool_calls.as_slice() {
-                [] => String::new(),
-                calls => serde_json::to_string(calls)
-                    .map_err(|error| StorageError::internal(error.to_string()))?,
-            };
-            rows.push((tenant, session, message, tool_calls));
-        }
-        script.insert(
-            (MESSAGES, 11, ""),
-            &rows,
-            |script, (tenant, session, message, tool_calls)| {
-                script
-                    .bind(clustered(**session, message.position))
-                    .bind(tenant.0)
-                    .bind(session.0)
-                    .bind(message.message_id.as_str().to_owned())
-                    .bind(message.role.number())
-                    .bind(message.content.clone())
-                    .bind(message.metadata.clone())
-                    .bind(tool_calls.clone())
-                    .bind(message.call_id.as_ref().map(|id| id.as_str().to_owned()))
-                    .bind(message.turn_id.as_ref().map(|id| id.as_str().to_owned()))
-                    .bind(message.timestamp.micros());
-            },
-        );
-        for ((session, id), content) in &self.contents {
-            script.push("UPDATE messages SET content = ? WHERE session = ? AND message_id = ?;");
-            script.bind(content.clone()).bind(session.0).bind(id.as_str().to_owned());
-        }
-        for (session, id) in &self.removals {
-            script.push("DELETE FROM messages WHERE session = ? AND message_id = ?;");
-            script.bind(session.0).bind(id.as_str().to_owned());
-        }
-        Ok(())
     }
 }

@@ -65,7 +65,7 @@ impl Operation for InSession<Append> {
 
     fn size(&self) -> usize {
         let events: usize = self.op.events.iter().map(|event| event.payload.value.len()).sum();
-        let messages: usize = self.op.effects.messages.iter().map(|new| new.content.len()).sum();
+        let messages: usize = self.op.effects.messages.iter().map(|new| new.content.size()).sum();
         events + messages
     }
 }

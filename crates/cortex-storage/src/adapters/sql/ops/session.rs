@@ -153,7 +153,9 @@ impl Operation for Delete {
     type Answer = ();
 
     fn needs(&self, cache: &Cache, needs: &mut Needs) {
-        needs.session(cache, &self.tenant, &self.session_id);
+        if let Some((_, session)) = needs.session(cache, &self.tenant, &self.session_id) {
+            session.state = true;
+        }
     }
 
     fn decide(&self, work: &mut Work<'_>) -> Result<()> {

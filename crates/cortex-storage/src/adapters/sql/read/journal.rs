@@ -1,15 +1,16 @@
 //! Heads, entries and what is runnable.
 
 use cortex_core::{HolderId, PageSize, SessionId};
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 
-use super::{Reader, TENANT};
+use super::{Reader, TENANT, contents::until_whole};
 use crate::{
     adapters::sql::{
         error::damaged,
         query::Query,
         row::Row,
         rows::{self, ENTRY, ENTRY_TABLES, EXECUTION, HEAD, HEAD_TABLES, LAST_POSITION, clustered},
+        stored::Stored,
         writer::standing,
     },
     error::{Result, StorageError},
@@ -110,10 +111,30 @@ impl Reader {
     async fn read_entries(
         &self,
         session: SessionNo,
-        (after, until): (Sequence, Sequence),
+        range: (Sequence, Sequence),
         limit: usize,
         types: Vec<String>,
     ) -> Result<Vec<Entry>> {
+        until_whole(|| self.try_entries(session, range, limit, &types).boxed()).await
+    }
+
+    async fn try_entries(
+        &self,
+        session: SessionNo,
+        range: (Sequence, Sequence),
+        limit: usize,
+        types: &[String],
+    ) -> Result<Option<Vec<Entry>>> {
+        self.join(self.stored_entries(session, range, limit, types).await?).await
+    }
+
+    async fn stored_entries(
+        &self,
+        session: SessionNo,
+        (after, until): (Sequence, Sequence),
+        limit: usize,
+        types: &[String],
+    ) -> Result<Vec<Stored<Entry>>> {
         let (after, until) = (after.clamp(0, LAST_POSITION), until.clamp(0, LAST_POSITION));
         let mut query = Query::new(format!(
             "SELECT {ENTRY} FROM {ENTRY_TABLES} WHERE e.entry > ? AND e.entry <= ?"
@@ -121,7 +142,7 @@ impl Reader {
         .bind(clustered(session, after))?
         .bind(clustered(session, until))?;
         if !types.is_empty() {
-            query = query.push(" AND t.name IN ").list(types)?;
+            query = query.push(" AND t.name IN ").list(types.iter().map(String::as_str))?;
         }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut conn = self.pool.acquire().await?;
@@ -132,7 +153,7 @@ impl Reader {
             && let Some(row) = found.try_next().await?
         {
             let entry = rows::entry(&row)?;
-            bytes += entry.size();
+            bytes += entry.row.size() + entry.cut();
             entries.push(entry);
         }
         Ok(entries)
