@@ -23,7 +23,7 @@ use super::{
     calls::{self, Calls},
     feed::{Feed, SessionView},
     grant::{Grant, GrantError},
-    messages::as_history,
+    messages::{as_history, without_streamed_texts},
 };
 use crate::{
     clients::Clients, closures::Closures, config::AgentConfig, failure::Failure, turn::TurnView,
@@ -156,7 +156,8 @@ impl Runner {
         if events.is_empty() && effects == JournalEffects::default() {
             return Ok(());
         }
-        let events = self.grant.append(events, effects.clone()).await?;
+        let sent = without_streamed_texts(effects.clone());
+        let events = self.grant.append(events, sent).await?;
         self.view.consumed = self.view.consumed.max(effects.consumed_sequence);
         for event in &events {
             self.view.take(event);

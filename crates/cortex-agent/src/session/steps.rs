@@ -128,7 +128,7 @@ impl Runner {
             Cut::Seal => {
                 let stands: Vec<&Call> =
                     turn.calls.iter().filter(|call| !call.execution_id.is_empty()).collect();
-                let text = &turn.text[..turn.text_at_intent];
+                let text = &turn.text_at_intent;
                 let message_id = String::from(MessageId::generate());
                 let call_ids = stands.iter().map(|call| call.call_id.clone()).collect();
                 let events = [

@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(next(&turn, true), Next::Stream);
         apply(&mut turn, 4, events::answer_added("msg_1", 1, Vec::new()));
         assert_eq!(next(&turn, false), Next::Complete(CompletionReason::Stop));
-        assert_eq!(turn.text, "hello");
+        assert_eq!(turn.text.as_str(), "hello");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use cortex_proto::cortex::agent::v1::{
     tool_call_event::Part,
 };
 
-use super::events::UserMessage;
+use super::{events::UserMessage, text::StreamedText};
 
 /// Where the turn's last attempt of the model stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +53,9 @@ pub(crate) struct TurnView {
     pub(crate) attempt: u32,
     pub(crate) phase: AttemptPhase,
     /// Text of the last attempt so far.
-    pub(crate) text: String,
-    /// How much of the text stood when the last intent was journaled.
-    pub(crate) text_at_intent: usize,
+    pub(crate) text: StreamedText,
+    /// The text as it stood when the last intent was journaled.
+    pub(crate) text_at_intent: StreamedText,
     pub(crate) last_intent_sequence: i64,
     /// Calls of the last attempt, in order.
     pub(crate) calls: Vec<Call>,
@@ -79,8 +79,8 @@ impl TurnView {
             iterations: 0,
             attempt: 0,
             phase: AttemptPhase::None,
-            text: String::new(),
-            text_at_intent: 0,
+            text: StreamedText::default(),
+            text_at_intent: StreamedText::default(),
             last_intent_sequence: 0,
             calls: Vec::new(),
             restarts: 0,
@@ -99,7 +99,7 @@ impl TurnView {
             Event::ThinkingDelta(delta) => self.enter(delta.attempt),
             Event::ContentDelta(delta) => {
                 self.enter(delta.attempt);
-                self.text.push_str(&delta.text);
+                self.text.push(event.sequence, &delta.text);
             }
             Event::ToolCall(call) => self.tool_call(event.sequence, call),
             Event::MessageAdded(message) if message.attempt > 0 => {
@@ -118,7 +118,7 @@ impl TurnView {
             Event::Usage(usage) => self.usage = usage.clone(),
             Event::AttemptSealed(sealed) => {
                 self.enter(sealed.attempt);
-                self.text.truncate(self.text_at_intent);
+                self.text = self.text_at_intent.clone();
                 self.phase = AttemptPhase::Sealed;
                 self.iterations += 1;
                 self.restarts = 0;
@@ -167,8 +167,8 @@ impl TurnView {
     }
 
     fn void(&mut self) {
-        self.text.clear();
-        self.text_at_intent = 0;
+        self.text = StreamedText::default();
+        self.text_at_intent = StreamedText::default();
         self.last_intent_sequence = 0;
         self.calls.clear();
     }
@@ -192,7 +192,7 @@ impl TurnView {
 
     fn complete_call(&mut self, sequence: i64, call_id: &str, completed: &ToolCallCompleted) {
         if !completed.execution_id.is_empty() {
-            self.text_at_intent = self.text.len();
+            self.text_at_intent = self.text.clone();
             self.last_intent_sequence = sequence;
         }
         self.calls.push(Call {
