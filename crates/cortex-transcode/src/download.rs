@@ -103,12 +103,8 @@ impl Download<'_> {
         asked: Asked,
     ) -> Result<Option<http::Response<Body>>, Problem> {
         let mut facts = Facts::default();
-        let first = self.first(&mut upstream, &mut facts).await.map_err(|status| {
-            match (asked, status.code()) {
-                (Asked::Range(_), Code::OutOfRange) => range::unsatisfiable(None),
-                _ => status::problem(self.schema, &status),
-            }
-        })?;
+        let first = self.first(&mut upstream, &mut facts).await;
+        let first = first.map_err(|status| self.refusal(&status, asked))?;
         let in_range = facts.size.is_some() && range::applies(self.headers, facts.etag.as_ref());
         if matches!(asked, Asked::Range(_)) && !in_range && !self.is_known(facts.etag.as_ref()) {
             return Ok(None);
@@ -150,6 +146,24 @@ impl Download<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Why there are no bytes. Of a service that takes offsets, OUT_OF_RANGE is about the bytes.
+    fn refusal(&self, status: &Status, asked: Asked) -> Problem {
+        let problem = status::problem(self.schema, status);
+        if status.code() != Code::OutOfRange || self.binding.bytes.offset.is_none() {
+            return problem;
+        }
+        let length = status::fact(status, "size").and_then(|size| size.parse().ok());
+        let unsatisfiable = range::unsatisfiable(length);
+        match asked {
+            Asked::Range(_) => unsatisfiable,
+            _ => Problem {
+                http: unsatisfiable.http,
+                content_range: unsatisfiable.content_range,
+                ..problem
+            },
+        }
     }
 
     fn learn(&self, facts: &mut Facts, message: &DynamicMessage) {

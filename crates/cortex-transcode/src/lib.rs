@@ -53,7 +53,8 @@
 //! `retry-after` from RetryInfo. A server-streaming method answers events, or lines of JSON where
 //! `application/x-ndjson` is accepted; an error before the first message is an HTTP status, a later
 //! one the event `error` or the last line. google.api.HttpBody is the bytes that it holds, with
-//! `Range`. What annotations cannot say stands in `cortex.api.v1.http_stream` and `http_bytes`.
+//! `Range`; OUT_OF_RANGE of a method that takes offsets is 416, with the length that its ErrorInfo tells
+//! as `size`. What annotations cannot say stands in `cortex.api.v1.http_stream` and `http_bytes`.
 //!
 //! Reasons of the transcoder's own errors (google.rpc.ErrorInfo, domain `cortex`): ROUTE_NOT_FOUND,
 //! METHOD_NOT_ALLOWED, INVALID_PATH, PATH_TOO_LONG, QUERY_TOO_LONG, INVALID_FIELD, MALFORMED_JSON,

@@ -27,6 +27,21 @@ struct RetryInfo {
     retry_delay: Option<prost_types::Duration>,
 }
 
+/// `google.rpc.ErrorInfo`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ErrorInfo {
+    #[prost(map = "string, string", tag = "3")]
+    metadata: std::collections::HashMap<String, String>,
+}
+
+/// What the ErrorInfo of `status` says under `key`.
+pub(crate) fn fact(status: &Status, key: &str) -> Option<String> {
+    let details = RpcStatus::decode(status.details()).ok()?.details;
+    let infos = details.iter().filter(|detail| detail.type_url.ends_with("/google.rpc.ErrorInfo"));
+    let mut infos = infos.filter_map(|info| ErrorInfo::decode(info.value.as_slice()).ok());
+    infos.find_map(|mut info| info.metadata.remove(key))
+}
+
 /// What `status` is over HTTP.
 pub(crate) fn problem(schema: &Schema, status: &Status) -> Problem {
     let details = RpcStatus::decode(status.details()).unwrap_or_default().details;

@@ -5,10 +5,12 @@ use cortex_transcode::Transcoder;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
+use prost::Message as _;
 use prost_reflect::{DynamicMessage, Value};
-use tonic::Status;
+use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
+use crate::errors::{any, details};
 use crate::server::{Call, Reply, call, once, pool, request, send, text, transcoder, with_fields};
 
 fn http_body(content_type: &str, data: &'static [u8]) -> DynamicMessage {
@@ -60,7 +62,9 @@ fn sought(call: &Call, request: &DynamicMessage) -> Reply {
     let (offset, length) = (number("offset"), number("length"));
     let begin = usize::try_from(if offset < 0 { 10 + offset } else { offset }).expect("small");
     if begin >= 10 {
-        return Err(Status::out_of_range("beyond the end"));
+        let told = field(request, "book_id").as_str() == Some("told");
+        let details = if told { size_told(10) } else { Bytes::new() };
+        return Err(Status::with_details(Code::OutOfRange, "beyond the end", details));
     }
     let end =
         if length == 0 { 10 } else { 10.min(begin + usize::try_from(length).expect("small")) };
@@ -72,6 +76,18 @@ fn sought(call: &Call, request: &DynamicMessage) -> Reply {
         ("digest", text("d1")),
         ("name", text(&format!("{offset}+{length}"))),
     ]))
+}
+
+/// An ErrorInfo that says how many bytes there are.
+fn size_told(size: u64) -> Bytes {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct ErrorInfo {
+        #[prost(map = "string, string", tag = "3")]
+        metadata: std::collections::HashMap<String, String>,
+    }
+    let metadata = [("size".to_owned(), size.to_string())].into();
+    let info = ErrorInfo { metadata }.encode_to_vec();
+    details(vec![any("google.rpc.ErrorInfo", info)])
 }
 
 /// Answers what arrived.
@@ -164,6 +180,14 @@ async fn a_service_that_can_seek_is_asked_for_the_range() {
     assert_eq!(get("b/seek", &[("range", "bytes=-3")]).await, told(206, "789", "-3+0"));
     assert_eq!(get("b/seek", &[("range", "bytes=10-")]).await.0, 416);
     assert_eq!(get("b/seek", &[("range", "bytes=-0")]).await.0, 416);
+    for (path, headers) in [
+        ("/v1/books/told/seek", &[("range", "bytes=10-")][..]),
+        ("/v1/books/told/seek?offset=10", &[]),
+    ] {
+        let answer = send(&a_shelf(), request("GET", path, headers, b"")).await;
+        let told = (answer.status.as_u16(), answer.header("content-range"));
+        assert_eq!(told, (416, Some("bytes */10")), "{path}");
+    }
     // The caller's own offset is no range of HTTP.
     assert_eq!(get("b/seek?offset=4", &[("range", "bytes=0-1")]).await, told(200, "456789", "4+0"));
     // A range of something else, or of what has no known size, is everything.

@@ -6,11 +6,11 @@ use tonic::{Code, Status};
 
 use crate::server::{call, request, send, transcoder};
 
-fn any(url: &str, value: Vec<u8>) -> prost_types::Any {
+pub(crate) fn any(url: &str, value: Vec<u8>) -> prost_types::Any {
     prost_types::Any { type_url: format!("type.googleapis.com/{url}"), value }
 }
 
-fn details(details: Vec<prost_types::Any>) -> bytes::Bytes {
+pub(crate) fn details(details: Vec<prost_types::Any>) -> bytes::Bytes {
     #[derive(Clone, PartialEq, prost::Message)]
     struct RpcStatus {
         #[prost(message, repeated, tag = "3")]
