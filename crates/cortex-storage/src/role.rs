@@ -1,37 +1,76 @@
 //! Storage as a role of the binary: open the database, and put the services into a server.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use cortex_core::Clock;
 use cortex_proto::cortex::storage::v1::{
-    cache_service_server::CacheServiceServer, history_service_server::HistoryServiceServer,
-    journal_service_server::JournalServiceServer, metric_service_server::MetricServiceServer,
-    record_service_server::RecordServiceServer, session_service_server::SessionServiceServer,
-    state_service_server::StateServiceServer,
+    artifact_service_server::ArtifactServiceServer, cache_service_server::CacheServiceServer,
+    history_service_server::HistoryServiceServer, journal_service_server::JournalServiceServer,
+    metric_service_server::MetricServiceServer, record_service_server::RecordServiceServer,
+    session_service_server::SessionServiceServer, state_service_server::StateServiceServer,
 };
 use cortex_rpc::{Router, ServerBuilder, Transport, not_offered};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    adapters::{sql::SqlStore, sqlite},
+    adapters::{blobs, sql::SqlStore, sqlite},
+    artifact::{Depot, Keeper},
     config::StorageConfig,
     error::Result,
-    service::{CacheApi, HistoryApi, JournalApi, MetricApi, RecordApi, SessionApi, StateApi},
+    ports::ArtifactStore,
+    service::{
+        ArtifactApi, CacheApi, HistoryApi, JournalApi, MetricApi, RecordApi, SessionApi, StateApi,
+    },
 };
 
 /// The database's file in the data directory.
 pub const DATABASE_FILE: &str = "cortex.db";
 
 /// Services of this package whose work is not offered yet, and what to call it.
-const NOT_OFFERED: &[(&str, &str)] = &[
-    ("cortex.storage.v1.AdminService", "administration of storage"),
-    ("cortex.storage.v1.ArtifactService", "artifacts"),
-];
+const NOT_OFFERED: &[(&str, &str)] =
+    &[("cortex.storage.v1.AdminService", "administration of storage")];
 
 /// Storage, open. Cloning is cheap; all clones are one.
 #[derive(Clone)]
 pub struct Storage {
     store: Arc<SqlStore>,
+    depot: Depot,
+    keeper: Arc<KeeperTask>,
     config: StorageConfig,
+}
+
+/// The task that clears away bytes. It ends with its last owner.
+struct KeeperTask {
+    stop: CancellationToken,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl KeeperTask {
+    fn start(keeper: Keeper) -> Self {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(keeper.run(stop.clone()));
+        Self { stop, task: Mutex::new(Some(task)) }
+    }
+
+    async fn end(&self) {
+        self.stop.cancel();
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "clearing away bytes failed");
+        }
+    }
+}
+
+impl Drop for KeeperTask {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 impl Storage {
@@ -46,9 +85,13 @@ impl Storage {
         data_dir: &Path,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
+        config.artifacts.place()?;
         let path = config.path.clone().unwrap_or_else(|| data_dir.join(DATABASE_FILE));
-        let store = sqlite::open(path, &config, clock).await?;
-        Ok(Self { store, config })
+        let store = sqlite::open(path, &config, clock.clone()).await?;
+        let blobs = blobs::open(&config.artifacts, data_dir, &store.store_id().await?).await?;
+        let depot = Depot::new(store.clone(), store.clone(), blobs, &config.artifacts);
+        let keeper = Keeper::new(depot.clone(), clock, &config);
+        Ok(Self { store, depot, keeper: Arc::new(KeeperTask::start(keeper)), config })
     }
 
     /// Adds the services, and the question whether the database answers, to a server.
@@ -66,6 +109,7 @@ impl Storage {
             .add_service(self.records())
             .add_service(self.metrics())
             .add_service(self.cache())
+            .add_service(self.artifacts())
             .forward(later)
             .ready_check("database", move || {
                 let store = Arc::clone(&store);
@@ -125,6 +169,15 @@ impl Storage {
             .max_encoding_message_size(size)
     }
 
+    /// ArtifactService.
+    pub fn artifacts(&self) -> ArtifactServiceServer<ArtifactApi> {
+        let api = ArtifactApi::new(self.depot.clone(), self.config.limits.clone());
+        let size = self.message_size();
+        ArtifactServiceServer::new(api)
+            .max_decoding_message_size(size)
+            .max_encoding_message_size(size)
+    }
+
     /// MetricService.
     pub fn metrics(&self) -> MetricServiceServer<MetricApi> {
         let api = MetricApi::new(self.store.clone(), self.config.limits.clone());
@@ -144,6 +197,7 @@ impl Storage {
     /// Refuses new writes, finishes those that wait, and closes the database. Watches end with
     /// UNAVAILABLE.
     pub async fn close(&self) {
+        self.keeper.end().await;
         self.store.close().await;
     }
 

@@ -162,6 +162,11 @@ const ALIASES: &[Alias] = &[
     Alias::new("ANTHROPIC_API_KEY", "llm.anthropic.api_key"),
     Alias::new("OLLAMA_HOST", "llm.ollama.host"),
     Alias::new("DOCKER_HOST", "container.docker_host"),
+    Alias::new("AWS_ENDPOINT_URL", "storage.artifacts.s3.endpoint"),
+    Alias::new("AWS_REGION", "storage.artifacts.s3.region"),
+    Alias::new("AWS_ACCESS_KEY_ID", "storage.artifacts.s3.access_key_id"),
+    Alias::new("AWS_SECRET_ACCESS_KEY", "storage.artifacts.s3.secret_access_key"),
+    Alias::new("AWS_SESSION_TOKEN", "storage.artifacts.s3.session_token"),
     Alias::new("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.otlp_endpoint"),
 ];
 

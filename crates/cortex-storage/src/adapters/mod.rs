@@ -1,8 +1,9 @@
-//! Databases behind the ports.
+//! Databases, and places for bytes, behind the ports.
 //!
-//! [`sql`] is what they share: one batch machinery and one set of statements. The modules of the
-//! databases hold what differs: how to connect, what errors mean, how values travel.
+//! [`sql`] is what databases share: one batch machinery and one set of statements. Their modules hold
+//! what differs: how to connect, what errors mean, how values travel.
 
+pub mod blobs;
 pub mod postgres;
 pub mod sql;
 pub mod sqlite;

@@ -1,5 +1,6 @@
 //! Between contracts and domain. All validation of requests is here: what passes holds no nonsense.
 
+mod artifact;
 mod cache;
 mod entry;
 mod execution;
@@ -11,6 +12,9 @@ mod page;
 mod record;
 mod session;
 
+pub(crate) use artifact::{
+    artifact_id, artifact_query, artifact_to_proto, download, new_artifact, upload,
+};
 pub(crate) use cache::{cache_entry_to_proto, cache_query, delete_cache_entry, put_cache_entry};
 pub(crate) use entry::entry_to_proto;
 pub(crate) use execution::{claim, execution_query, execution_to_proto, finish};

@@ -18,6 +18,10 @@ pub enum Method {
     RecordMetric,
     /// BatchRecordMetrics.
     BatchRecordMetrics,
+    /// CreateArtifact.
+    CreateArtifact,
+    /// UploadArtifact.
+    UploadArtifact,
 }
 
 /// A request id as its caller gave it: 1 to 128 characters.

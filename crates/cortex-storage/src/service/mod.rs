@@ -1,5 +1,6 @@
 //! The gRPC services: parse, call the store, answer.
 
+mod artifact;
 mod cache;
 mod history;
 mod journal;
@@ -8,6 +9,7 @@ mod record;
 mod session;
 mod state;
 
+pub use artifact::ArtifactApi;
 pub use cache::CacheApi;
 pub use history::HistoryApi;
 pub use journal::JournalApi;

@@ -6,6 +6,10 @@
 mod support;
 
 mod cache;
+#[path = "../parts/moto.rs"]
+mod moto;
+
+mod artifacts;
 mod contents;
 mod direct;
 mod history;

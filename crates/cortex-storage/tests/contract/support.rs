@@ -9,10 +9,10 @@ use cortex_config::ByteSize;
 use cortex_core::{CallId, ClaimantId, ExecutionId, HolderId, ManualClock, MessageId, TurnId};
 pub use cortex_proto::cortex::storage::v1::*;
 use cortex_proto::cortex::storage::v1::{
-    cache_service_client::CacheServiceClient, history_service_client::HistoryServiceClient,
-    journal_service_client::JournalServiceClient, metric_service_client::MetricServiceClient,
-    record_service_client::RecordServiceClient, session_service_client::SessionServiceClient,
-    state_service_client::StateServiceClient,
+    artifact_service_client::ArtifactServiceClient, cache_service_client::CacheServiceClient,
+    history_service_client::HistoryServiceClient, journal_service_client::JournalServiceClient,
+    metric_service_client::MetricServiceClient, record_service_client::RecordServiceClient,
+    session_service_client::SessionServiceClient, state_service_client::StateServiceClient,
 };
 use cortex_rpc::Transport;
 use cortex_storage::{CacheBounds, Limits, Storage, StorageConfig};
@@ -50,7 +50,8 @@ pub struct Fixture {
     pub storage: Storage,
     pub clock: Arc<ManualClock>,
     pub transport: Transport,
-    _dir: TempDir,
+    config: StorageConfig,
+    dir: TempDir,
 }
 
 pub type Journal = JournalServiceClient<Transport>;
@@ -63,10 +64,10 @@ impl Fixture {
     pub async fn sqlite_with(config: StorageConfig) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let clock = Arc::new(ManualClock::new(SystemTime::now()));
-        let storage =
-            Storage::open(config, dir.path(), clock.clone()).await.expect("storage opens");
+        let storage = Storage::open(config.clone(), dir.path(), clock.clone()).await;
+        let storage = storage.expect("storage opens");
         let transport = storage.transport();
-        Self { storage, clock, transport, _dir: dir }
+        Self { storage, clock, transport, config, dir }
     }
 
     pub fn journal(&self) -> Journal {
@@ -95,6 +96,23 @@ impl Fixture {
 
     pub fn cache(&self) -> CacheServiceClient<Transport> {
         CacheServiceClient::new(self.transport.clone())
+    }
+
+    pub fn artifacts(&self) -> ArtifactServiceClient<Transport> {
+        ArtifactServiceClient::new(self.transport.clone())
+    }
+
+    /// Where the storage keeps what is not in the database.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// Closes the storage and opens it again.
+    pub async fn reopen(&mut self) {
+        self.storage.close().await;
+        let storage = Storage::open(self.config.clone(), self.dir.path(), self.clock.clone());
+        self.storage = storage.await.expect("storage opens");
+        self.transport = self.storage.transport();
     }
 
     pub fn advance(&self, by: Duration) {

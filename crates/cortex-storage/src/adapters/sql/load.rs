@@ -8,7 +8,7 @@ use super::{
     cache::{Cache, OwnedHead, TenantNo},
     needs::{Needs, SessionNeeds},
     row::Row,
-    rows::{self, CONTENTS, EXECUTION, HEAD, KNOWN},
+    rows::{self, ARTIFACT, CONTENTS, EXECUTION, HEAD, KNOWN},
     script::{Script, Transaction},
     stored::join_text,
     work::{Description, Read, RecordFact, Work, Writes},
@@ -31,8 +31,9 @@ pub(super) async fn load<'a>(
     now: Stamp,
 ) -> Result<Work<'a>> {
     let mut loader = Loader { tx, cache, read: Read::default() };
-    let by_execution = loader.executions(&needs).await?;
-    loader.heads(&needs, by_execution).await?;
+    let mut by_number = loader.executions(&needs).await?;
+    by_number.extend(loader.artifacts(&needs).await?);
+    loader.heads(&needs, by_number).await?;
     loader.names(&needs).await?;
     loader.session_facts(&needs).await?;
     loader.creations(&needs).await?;
@@ -83,6 +84,25 @@ impl Loader<'_, '_, '_> {
             sessions.insert(execution.session);
             let key = (tenant, execution.execution_id.clone());
             self.read.executions.insert(key, execution);
+        }
+        Ok(sessions)
+    }
+
+    /// Answers the sessions of the artifacts.
+    async fn artifacts(&mut self, needs: &Needs) -> Result<HashSet<SessionNo>> {
+        const TABLES: &str = " v CROSS JOIN artifacts a ON a.tenant = v.column1 \
+            AND a.artifact_id = v.column2 CROSS JOIN sessions s ON s.session = a.session";
+        let keys: Vec<_> = needs.artifacts.iter().collect();
+        let found = self
+            .select(ARTIFACT, (2, TABLES), &keys, |script, (tenant, id)| {
+                script.bind(tenant.0).bind(id.as_str().to_owned());
+            })
+            .await?;
+        let mut sessions = HashSet::new();
+        for row in &found {
+            let (tenant, fact) = rows::artifact(row)?;
+            sessions.insert(fact.session);
+            self.read.artifacts.insert((tenant, fact.artifact.artifact_id.clone()), fact);
         }
         Ok(sessions)
     }

@@ -21,12 +21,20 @@ struct Step {
     postgres: &'static str,
 }
 
-const STEPS: &[Step] = &[Step {
-    version: 1,
-    min_compatible: 1,
-    sqlite: include_str!("../../../migrations/sqlite/0001_journal.sql"),
-    postgres: include_str!("../../../migrations/postgres/0001_journal.sql"),
-}];
+const STEPS: &[Step] = &[
+    Step {
+        version: 1,
+        min_compatible: 1,
+        sqlite: include_str!("../../../migrations/sqlite/0001_journal.sql"),
+        postgres: include_str!("../../../migrations/postgres/0001_journal.sql"),
+    },
+    Step {
+        version: 2,
+        min_compatible: 1,
+        sqlite: include_str!("../../../migrations/sqlite/0002_artifacts.sql"),
+        postgres: include_str!("../../../migrations/postgres/0002_artifacts.sql"),
+    },
+];
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS schema_versions (
     version        BIGINT NOT NULL PRIMARY KEY,

@@ -5,6 +5,7 @@
 //! is a join in the order in which it is written (PostgreSQL is free to choose). A list of values is
 //! `(VALUES …) v` with the columns `column1`, `column2` and so on.
 
+mod artifacts;
 mod cache;
 mod caching;
 mod contents;

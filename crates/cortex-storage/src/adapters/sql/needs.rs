@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use cortex_core::{CallId, ExecutionId, HolderId, MessageId, SessionId};
+use cortex_core::{ArtifactId, CallId, ExecutionId, HolderId, MessageId, SessionId};
 
 use super::{
     cache::{Cache, SessionKey, TenantNo},
@@ -50,6 +50,7 @@ pub(super) struct Needs {
     /// What is to be cleared away: rows with pieces go while the batch is read, since only then it is
     /// known what they referred to.
     pub(super) purges: Vec<PurgeRow>,
+    pub(super) artifacts: HashSet<(TenantNo, ArtifactId)>,
 }
 
 impl Needs {

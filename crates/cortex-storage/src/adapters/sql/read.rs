@@ -1,5 +1,6 @@
 //! Reads, each on a connection of the pool and on one snapshot of the database.
 
+mod artifacts;
 mod cached;
 mod contents;
 mod executions;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use cortex_core::SessionId;
 
 use super::{
+    artifacts::ArtifactFact,
     cache::{OwnedHead, TenantNo},
     error::damaged,
     row::Row,
@@ -13,6 +14,7 @@ use super::{
     work::CacheFact,
 };
 use crate::{
+    artifact::{About, Artifact, Digest},
     cache::{CacheEntry, CacheKey},
     content::{ContentHash, Pieces},
     error::Result,
@@ -290,6 +292,41 @@ pub(super) fn session(row: &Row) -> Result<(i64, Session)> {
         manifest_digest: row.try_get(10)?,
     };
     Ok((row.try_get(0)?, session))
+}
+
+/// Columns of [`artifact`], of `artifacts a` and `sessions s`.
+pub(super) const ARTIFACT: &str = "a.artifact, a.tenant, a.session, a.artifact_id, s.session_id, \
+    a.name, a.type, a.path, a.size, a.metadata, a.content_type, a.digest, a.created_at, a.updated_at";
+
+/// How many columns those are.
+pub(super) const ARTIFACT_COLUMNS: usize = 14;
+
+pub(super) fn artifact(row: &Row) -> Result<(TenantNo, ArtifactFact)> {
+    let has_bytes = row.try_get::<Option<&[u8]>>(11)?.is_some();
+    let artifact = Artifact {
+        artifact_id: id(&row.try_get::<Cow<str>>(3)?)?,
+        session_id: id(&row.try_get::<Cow<str>>(4)?)?,
+        about: About {
+            name: row.try_get(5)?,
+            kind: row.try_get(6)?,
+            path: row.try_get(7)?,
+            metadata: row.try_get(9)?,
+            content_type: row.try_get(10)?,
+        },
+        size: row.try_get(8)?,
+        digest: has_bytes.then(|| digest(row, 11)).transpose()?,
+        created_at: stamp(row, 12)?,
+        updated_at: stamp(row, 13)?,
+    };
+    let session = SessionNo(row.try_get(2)?);
+    Ok((TenantNo(row.try_get(1)?), ArtifactFact { session, artifact }))
+}
+
+/// The digest of bytes.
+pub(super) fn digest(row: &Row, column: usize) -> Result<Digest> {
+    let bytes: &[u8] = row.try_get(column)?;
+    let bytes: [u8; 32] = bytes.try_into().map_err(|_| damaged("digest"))?;
+    Ok(bytes.into())
 }
 
 /// Columns of [`record`], of `records r`.

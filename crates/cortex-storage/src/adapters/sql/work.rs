@@ -9,14 +9,17 @@ use std::{
     time::Duration,
 };
 
-use cortex_core::{CallId, ExecutionId, HolderId, MessageId, SessionId};
+use cortex_core::{ArtifactId, CallId, ExecutionId, HolderId, MessageId, SessionId};
 use indexmap::{IndexMap, IndexSet};
 
 use super::{
+    artifacts::ArtifactFact,
     cache::{Cache, Holders, OwnedHead, SessionKey, TenantNo, TenantRow},
     housekeeping::PurgeRow,
+    ops::UnusedBytes,
 };
 use crate::{
+    artifact::{Artifact, BlobName, Digest, StoreId},
     cache::CacheKey,
     content::Pieces,
     entry_text::EntryText,
@@ -90,6 +93,7 @@ pub(super) struct Read {
     pub(super) cached: HashMap<(TenantNo, CacheKey), CacheFact>,
     /// Entries that were not used for the longest time, in that order.
     pub(super) least_used: HashMap<TenantNo, Vec<CacheKey>>,
+    pub(super) artifacts: HashMap<(TenantNo, ArtifactId), ArtifactFact>,
 }
 
 /// How much of a head is written.
@@ -193,6 +197,15 @@ pub(super) struct Writes {
     pub(super) cached_removals: IndexSet<(TenantNo, CacheKey)>,
     pub(super) cache_uses: Vec<(TenantNo, CacheKey, Stamp)>,
     pub(super) cache_totals: BTreeSet<TenantNo>,
+    pub(super) store_id: Option<StoreId>,
+    pub(super) new_artifacts: Vec<(TenantNo, SessionNo, Artifact)>,
+    pub(super) completed_artifacts: Vec<(TenantNo, Artifact)>,
+    pub(super) artifact_removals: Vec<(TenantNo, ArtifactId)>,
+    /// Bytes that artifacts begin to refer to: what they are called if they are new, and how many do.
+    pub(super) used_bytes: IndexMap<(TenantNo, Digest), (BlobName, i64)>,
+    /// Bytes that an artifact refers to no more.
+    pub(super) unused_bytes: Vec<(TenantNo, Digest)>,
+    pub(super) forgotten_bytes: Vec<UnusedBytes>,
     pub(super) deletions: Vec<SessionNo>,
     pub(super) purges: Vec<Purge>,
     pub(super) purge_steps: Vec<PurgeRow>,

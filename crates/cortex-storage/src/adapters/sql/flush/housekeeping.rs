@@ -1,5 +1,6 @@
 //! What is cleared away.
 
+use super::artifacts::write_artifact_purge;
 use crate::{
     adapters::sql::{
         housekeeping::{PurgeRow, STEP_ROWS},
@@ -89,6 +90,7 @@ impl PurgeRow {
     /// Deletes some rows of each other table, and takes the entry off the list when none is left.
     fn write_step(&self, script: &mut Script) {
         if self.messages.is_none() {
+            write_artifact_purge(script, self.session(), STEP_ROWS);
             for (table, key) in OTHERS {
                 script.push(&format!(
                     "DELETE FROM {table} WHERE ({key}) IN \
@@ -107,7 +109,7 @@ impl PurgeRow {
             let (first, last) = self.entries();
             script.push(" AND NOT EXISTS (SELECT 1 FROM entries WHERE entry BETWEEN ? AND ?)");
             script.bind(first).bind(last);
-            for table in ["requests", "executions", "outcomes", "metrics"] {
+            for table in ["requests", "executions", "outcomes", "metrics", "artifacts"] {
                 script.push(&format!(" AND NOT EXISTS (SELECT 1 FROM {table} WHERE session = ?)"));
                 script.bind(self.session);
             }

@@ -1,5 +1,6 @@
 //! Writing what a batch has decided: one script, one trip, one commit.
 
+mod artifacts;
 mod cached;
 mod housekeeping;
 mod ledger;
@@ -64,6 +65,7 @@ impl Work<'_> {
         self.writes.write_metrics(script);
         self.writes.write_cached(script);
         self.write_cache_totals(script);
+        self.writes.write_artifacts(script);
         self.writes.write_deletions(script);
         self.writes.write_housekeeping(script);
         contents.write(script);

@@ -1,5 +1,6 @@
 //! Writes: what each needs to know, and how it is decided.
 
+mod artifact;
 mod cached;
 mod holder;
 mod journal;
@@ -7,6 +8,10 @@ mod metric;
 mod record;
 mod session;
 
+pub(super) use artifact::{
+    ForgetBytes, GiveBytes, NameStore, Note, Noted, RemoveArtifact, UnusedBytes,
+    not_found as artifact_not_found,
+};
 pub(super) use cached::{Evict, PutCached, RemoveCached, RemoveExpiredCached, WriteUses};
 pub(super) use holder::{RegisterHolder, RenewHolder, RetireHolder};
 pub(super) use journal::{ClaimExecution, FinishExecution, InSession};
