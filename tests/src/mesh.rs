@@ -161,6 +161,38 @@ impl Mesh {
         logs
     }
 
+    /// The most memory that the processes have had together since the last reset, in bytes.
+    ///
+    /// # Panics
+    /// When Linux does not tell.
+    pub fn peak_memory(&self) -> u64 {
+        let peak = |process: &Child| {
+            let path = format!("/proc/{}/status", process.id());
+            let status = std::fs::read_to_string(path).expect("the process runs");
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+            kib.expect("Linux tells the peak") * 1024
+        };
+        self.processes.iter().map(peak).sum()
+    }
+
+    /// Makes what the processes have now the peak, and answers it.
+    ///
+    /// # Panics
+    /// When Linux does not let us.
+    pub fn reset_peak_memory(&self) -> u64 {
+        for process in &self.processes {
+            let path = format!("/proc/{}/clear_refs", process.id());
+            std::fs::write(path, "5").expect("the peak can be reset");
+        }
+        self.peak_memory()
+    }
+
+    /// How many files hold bytes of artifacts, whole or not.
+    pub fn artifact_files(&self) -> usize {
+        files(&self.directory.path().join("data/artifacts"))
+    }
+
     fn log(&self, name: &str) -> PathBuf {
         self.directory.path().join(format!("{name}.log"))
     }
@@ -234,6 +266,13 @@ impl Drop for Mesh {
         }
         self.kill();
     }
+}
+
+/// Files below a directory; none where there is no directory.
+fn files(directory: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    let count = |path: PathBuf| if path.is_dir() { files(&path) } else { 1 };
+    entries.filter_map(Result::ok).map(|entry| count(entry.path())).sum()
 }
 
 /// An offset at which every port is free.

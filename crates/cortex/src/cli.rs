@@ -69,6 +69,8 @@ pub enum Command {
     Chat(Chat),
     /// Look at sessions, and end them
     Session(Session),
+    /// Look at artifacts, fetch and store them
+    Artifact(Artifact),
     /// Call any method of any service: cortex call cortex.agent.v1.AgentService/ListAgents '{}'
     Call(Call),
     /// Ask whether services are ready
@@ -233,6 +235,64 @@ pub enum SessionCommand {
         /// Why
         #[arg(long, default_value = "")]
         reason: String,
+    },
+}
+
+/// Look at artifacts, fetch and store them.
+#[derive(Debug, Args)]
+pub struct Artifact {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: ArtifactCommand,
+}
+
+/// What to do with artifacts.
+#[derive(Debug, Subcommand)]
+pub enum ArtifactCommand {
+    /// The newest artifacts of a session
+    List {
+        /// The session
+        session: String,
+        /// Only artifacts of this type
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+        /// How many at most
+        #[arg(long, default_value_t = 20, value_name = "N")]
+        limit: u16,
+    },
+    /// Fetch the bytes of an artifact
+    Get {
+        /// The artifact
+        id: String,
+        /// Where to; `-` is standard output [default: its name, in the working directory]
+        file: Option<PathBuf>,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Store a file as an artifact of a session
+    Put {
+        /// The session
+        session: String,
+        /// The file; `-` reads standard input
+        file: PathBuf,
+        /// Its name [default: the file's]
+        #[arg(long)]
+        name: Option<String>,
+        /// What it is, for example `report`
+        #[arg(long = "type", value_name = "TYPE", default_value = "file")]
+        kind: String,
+        /// Its media type, for example `text/plain`
+        #[arg(long, value_name = "TYPE", default_value = "")]
+        content_type: String,
+        /// What to attach: a JSON object
+        #[arg(long, value_name = "JSON", default_value = "")]
+        metadata: String,
+    },
+    /// Delete an artifact
+    Delete {
+        /// The artifact
+        id: String,
     },
 }
 

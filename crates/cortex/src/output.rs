@@ -9,6 +9,7 @@ use prost::Message;
 use crate::{cli::Global, exit::Failure};
 
 /// Where and how to print.
+#[derive(Debug, Clone)]
 pub struct Output {
     colours: bool,
     progress: bool,
@@ -38,6 +39,12 @@ impl Output {
             colours: !no_colour && std::io::stdout().is_terminal(),
             progress: std::io::stderr().is_terminal(),
         }
+    }
+
+    /// Without colours and progress, for tests.
+    #[cfg(test)]
+    pub fn plain() -> Self {
+        Self { colours: false, progress: false }
     }
 
     /// Text in a style.

@@ -40,6 +40,48 @@ async fn a_conversation_and_what_is_left_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn artifacts_are_stored_and_fetched() {
+    let mesh = Mesh::start(Topology::OneProcess, Options::default()).await;
+    let session = mesh.session("assistant").await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("text").to_owned();
+    let large: Vec<u8> = (0..10_000_000_u32).map(|n| (n / 3) as u8).collect();
+    std::fs::write(path("large.bin"), &large).expect("a file");
+    let put = ["artifact", "put", &session, &path("large.bin"), "--content-type", "a/b"];
+    let (code, id, beside) = run(mesh.cortex().args(put));
+    assert_eq!(code, 0, "{beside}");
+    let id = id.trim();
+
+    let (_, listed, _) = run(mesh.cortex().args(["artifact", "list", &session]));
+    assert!(listed.contains(id) && listed.contains("9.5 MiB"), "{listed}");
+    let get = ["artifact", "get", id, &path("back.bin")];
+    let (code, _, beside) = run(mesh.cortex().args(get));
+    assert_eq!(code, 0, "{beside}");
+    assert!(std::fs::read(path("back.bin")).expect("a file") == large);
+    let (code, _, beside) = run(mesh.cortex().args(get));
+    assert_eq!(code, 2, "{beside}");
+    assert!(beside.contains("--force"), "{beside}");
+    let (code, _, _) = run(mesh.cortex().args(get).arg("--force"));
+    assert_eq!(code, 0);
+    // Its own name, where it is run.
+    let mut command = mesh.cortex();
+    let (code, _, beside) =
+        run(command.args(["artifact", "get", id]).current_dir(directory.path()));
+    assert_eq!(code, 2, "large.bin is there: {beside}");
+
+    let (code, _, beside) = run(mesh.cortex().args(["artifact", "delete", id]));
+    assert_eq!(code, 0, "{beside}");
+    let (code, _, _) = run(mesh.cortex().args(["artifact", "get", id, "-"]));
+    assert_eq!(code, 5);
+    assert!(!directory.path().join("back.bin.part").exists());
+    let (code, id, beside) =
+        run(mesh.cortex().args(["artifact", "put", &session, "-", "--name", "nothing"]));
+    assert_eq!(code, 0, "{beside}");
+    let (code, nothing, _) = run(mesh.cortex().args(["artifact", "get", id.trim(), "-"]));
+    assert_eq!((code, nothing.as_str()), (0, ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_method_can_be_called_by_reflection() {
     let mesh = Mesh::start(Topology::OneProcess, Options::default()).await;
     let (code, listed, beside) = run(mesh.cortex().args(["call"]));

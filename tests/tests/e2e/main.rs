@@ -1,6 +1,7 @@
 //! Scenarios of users and operators on the real binary, each in both topologies where it can be.
 
 mod architecture;
+mod artifacts;
 mod clients;
 mod command_line;
 mod crash;

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub mod artifact;
 pub mod call;
 pub mod chat;
 pub mod completions;
