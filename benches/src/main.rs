@@ -13,6 +13,7 @@ mod relay;
 mod report;
 mod startup;
 mod stats;
+mod storage;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -23,7 +24,7 @@ use crate::report::Report;
 /// What may go wrong here has no caller who would tell the cases apart.
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Measures calls, relayed tokens, memory and start of a `cortex` binary.
+/// Measures calls, relayed tokens, memory, start and storage of a `cortex` binary.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The binary, built with optimisation.
@@ -54,6 +55,10 @@ enum Part {
     Memory,
     /// Time until a process is ready.
     Start,
+    /// Bytes that a long session takes.
+    StorageBytes,
+    /// Time to open and read sessions, long and short.
+    StorageRead,
 }
 
 impl Arguments {
@@ -93,6 +98,12 @@ async fn measure(arguments: &Arguments) -> Outcome<Report> {
     }
     if arguments.wants(Part::Memory) {
         report.extend(startup::memory(arguments).await?);
+    }
+    if arguments.wants(Part::StorageBytes) {
+        report.extend(storage::bytes(arguments).await?);
+    }
+    if arguments.wants(Part::StorageRead) {
+        report.extend(storage::read(arguments).await?);
     }
     if arguments.wants(Part::Relay) {
         report.extend(relay::measure(arguments).await?);

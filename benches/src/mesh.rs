@@ -107,6 +107,25 @@ impl Mesh {
         Ok(Client::connect_lazy([url], ClientConfig::default())?)
     }
 
+    /// Asks the process to stop, and waits until it has.
+    pub(crate) async fn stop(mut self, within: Duration) -> Outcome<()> {
+        // The standard library can only kill.
+        let id = self.process.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status()?;
+        if !asked.success() {
+            return Err(format!("kill -TERM {id}: {asked}").into());
+        }
+        let begun = Instant::now();
+        loop {
+            match self.process.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(format!("the process ended with {status}").into()),
+                None if begun.elapsed() > within => return Err("the process does not stop".into()),
+                None => sleep(PAUSE).await,
+            }
+        }
+    }
+
     async fn wait_until_ready(&mut self, port: u16, begun: Instant) -> Outcome<()> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port + self.offset));
         loop {
