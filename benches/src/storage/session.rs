@@ -24,7 +24,7 @@ pub(crate) struct Session {
     pub(crate) session_id: String,
     pub(crate) holder_id: String,
     pub(crate) epoch: i64,
-    appends: u64,
+    appends: i64,
 }
 
 impl Session {
@@ -77,16 +77,18 @@ impl Session {
         events: Vec<NewEvent>,
         effects: JournalEffects,
     ) -> Outcome<AppendEventsResponse> {
-        self.appends += 1;
         let request = AppendEventsRequest {
             session_id: self.session_id.clone(),
             holder_id: self.holder_id.clone(),
             epoch: self.epoch,
-            request_id: format!("{}-{}", self.epoch, self.appends),
+            append_number: self.appends + 1,
             events,
             effects: Some(effects),
+            ..Default::default()
         };
-        Ok(self.journal.append_events(request).await?.into_inner())
+        let answer = self.journal.append_events(request).await?.into_inner();
+        self.appends += 1;
+        Ok(answer)
     }
 }
 

@@ -155,6 +155,16 @@ pub enum StorageError {
         /// How many.
         open: i64,
     },
+    /// A numbered append is neither the last one of its grant nor the next.
+    #[error("append {number} of session {session_id} cannot be taken now; the last one is {last}")]
+    AppendOutOfOrder {
+        /// The session.
+        session_id: String,
+        /// The number that was given.
+        number: i64,
+        /// The number of the last append under the grant; 0: none.
+        last: i64,
+    },
     /// The request id was used with another body.
     #[error("request id '{request_id}' was used with another body")]
     RequestIdReused {
@@ -412,6 +422,7 @@ impl StorageError {
             Self::LedgerPrecondition { .. } => (Kind::FailedPrecondition, "LEDGER_PRECONDITION"),
             Self::CallsOpen { .. } => (Kind::FailedPrecondition, "CALLS_OPEN"),
             Self::RequestIdReused { .. } => (Kind::AlreadyExists, "REQUEST_ID_REUSED"),
+            Self::AppendOutOfOrder { .. } => (Kind::FailedPrecondition, "APPEND_OUT_OF_ORDER"),
             Self::BeyondHead { .. } => (Kind::OutOfRange, "BEYOND_HEAD"),
             Self::ExecutionNotFound { .. } => (Kind::NotFound, "EXECUTION_NOT_FOUND"),
             Self::ExecutionNotIntended { .. } => {
@@ -486,6 +497,7 @@ impl From<StorageError> for Fault {
             StorageError::LedgerPrecondition { execution_id, state, .. } => {
                 fault.with("state", state).with_resource("execution", execution_id)
             }
+            StorageError::AppendOutOfOrder { last, .. } => fault.with("append_number", last),
             StorageError::BeyondHead { head, .. } => fault.with("head_sequence", head),
             StorageError::ExecutionNotFound { execution_id } => {
                 fault.with_resource("execution", execution_id)

@@ -130,6 +130,7 @@ async fn write(transport: Transport, holder: String) {
             request_id: request_id.clone(),
             events,
             effects: None,
+            ..Default::default()
         };
         let answer = journal.append_events(request).await.expect("appended").into_inner();
         let mut output = std::io::stdout().lock();

@@ -52,7 +52,8 @@ pub(crate) struct Grant {
     pub(crate) epoch: i64,
     /// The last sequence at the moment of the grant.
     pub(crate) head: i64,
-    appends: u64,
+    /// Appends under this grant that storage has taken.
+    appends: i64,
     cx: CallContext,
     stop: CancellationToken,
 }
@@ -91,21 +92,22 @@ impl Grant {
 
     /// Appends events with their effects and gives them back with their sequences.
     ///
-    /// Repeats the same request until the answer is definite; not cancel-safe: once begun it must
+    /// Repeats the same request until the answer is definite (a refused one leaves its number to the
+    /// next); not cancel-safe: once begun it must
     /// be awaited, or the session given up.
     pub(crate) async fn append(
         &mut self,
         mut events: Vec<SessionEvent>,
         effects: JournalEffects,
     ) -> Result<Vec<SessionEvent>, GrantError> {
-        self.appends += 1;
         let request = AppendEventsRequest {
             session_id: self.session_id.clone(),
             holder_id: self.holder_id.clone(),
             epoch: self.epoch,
-            request_id: format!("{}-{}", self.epoch, self.appends),
+            append_number: self.appends + 1,
             events: events.iter().map(encode).collect(),
             effects: Some(effects),
+            ..Default::default()
         };
         let journal = self.clients.journal.clone();
         let answer = self
@@ -114,6 +116,7 @@ impl Grant {
                 async move { journal.append_events(request).await.map(tonic::Response::into_inner) }
             })
             .await?;
+        self.appends += 1;
         for (event, sequence) in events.iter_mut().zip(answer.first_sequence..) {
             event.sequence = sequence;
             event.created_at = answer.created_at;

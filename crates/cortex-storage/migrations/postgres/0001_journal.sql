@@ -70,7 +70,9 @@ CREATE TABLE heads (
     history_floor BIGINT NOT NULL,
     -- Since or from when somebody should take the session, if nobody holds it.
     ready_at      BIGINT,
-    updated_at    BIGINT NOT NULL
+    updated_at    BIGINT NOT NULL,
+    -- JSON of the last numbered append under the current grant.
+    last_append   TEXT COLLATE "C"
 );
 CREATE INDEX heads_ready ON heads (ready_at, session) WHERE ready_at IS NOT NULL;
 CREATE INDEX heads_holder ON heads (holder_id) WHERE holder_id IS NOT NULL;

@@ -17,7 +17,7 @@ use crate::{
     config::Limits,
     error::{Result, StorageError},
     journal::{
-        Acquire, Append, Command, Effects, Event, ExecutionKind, Intent, MessageUpdate,
+        Acquire, Append, AppendKey, Command, Effects, Event, ExecutionKind, Intent, MessageUpdate,
         Registration, Release, RequestId, Sequence, Settlement, SettlementKind, Submit, Wait,
     },
     ports::{EntryQuery, JournalView},
@@ -99,8 +99,7 @@ pub(crate) fn append(mut request: proto::AppendEventsRequest, limits: &Limits) -
     // Who appends is no part of what is appended: a holder that acquired again repeats the request.
     request.epoch = 0;
     let fingerprint = fingerprint(&request);
-    let request_id = RequestId::parse(request.request_id)?
-        .ok_or_else(|| StorageError::invalid("request_id", "is missing"))?;
+    let key = append_key(request.request_id, request.append_number)?;
     if request.events.is_empty() && request.effects.is_none() {
         return Err(StorageError::invalid("events", "is empty, and there are no effects"));
     }
@@ -119,12 +118,27 @@ pub(crate) fn append(mut request: proto::AppendEventsRequest, limits: &Limits) -
         session_id: session_id(&request.session_id)?,
         holder_id: holder_id(&holder)?,
         epoch: not_negative("epoch", epoch)?,
-        request_id,
+        key,
         fingerprint,
         events: events.collect::<Result<_>>()?,
         effects: effects(request.effects.unwrap_or_default(), limits)?,
         max_state: limits.state.get(),
     })
+}
+
+fn append_key(request_id: String, number: i64) -> Result<AppendKey> {
+    match (RequestId::parse(request_id)?, not_negative("append_number", number)?) {
+        (Some(id), 0) => Ok(AppendKey::Request(id)),
+        (None, number) if number > 0 => Ok(AppendKey::Number(number)),
+        (Some(_), _) => {
+            let problem = "cannot be given together with request_id";
+            Err(StorageError::invalid("append_number", problem))
+        }
+        (None, _) => {
+            let problem = "is missing; it or append_number must be given";
+            Err(StorageError::invalid("request_id", problem))
+        }
+    }
 }
 
 fn effects(effects: proto::JournalEffects, limits: &Limits) -> Result<Effects> {

@@ -58,6 +58,7 @@ pub fn acquire(
     let mut change = Change::from(head);
     change.head.epoch += 1;
     change.head.holder = Some(op.holder_id.clone());
+    change.head.last_append = None;
     if let Some(turn) = &mut change.head.turn {
         turn.wait = None;
     }

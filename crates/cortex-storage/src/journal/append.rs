@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use cortex_core::{ExecutionId, HolderId, MessageId, SessionId};
 
 use super::{
-    Change, CommandKind, Decision, Effects, Entry, EntryKind, Event, Execution, ExecutionState,
-    Facts, Fingerprint, Intent, Known, MessageChange, Method, NewContent, OpenTurn, OutcomeKind,
-    RequestId, Sequence, SessionHead, Settlement, SettlementKind,
+    AppendKey, Change, CommandKind, Decision, Effects, Entry, EntryKind, Event, Execution,
+    ExecutionState, Facts, Fingerprint, Intent, Known, LastAppend, MessageChange, Method,
+    NewContent, OpenTurn, OutcomeKind, Sequence, SessionHead, Settlement, SettlementKind,
     text::{MESSAGE_TEXT, UPDATE_TEXT, content},
 };
 use crate::{
@@ -29,7 +29,7 @@ pub struct Append {
     /// Under which grant.
     pub epoch: i64,
     /// Makes a repeated call the same append.
-    pub request_id: RequestId,
+    pub key: AppendKey,
     /// What the request asked for.
     pub fingerprint: Fingerprint,
     /// The events, in order.
@@ -56,7 +56,7 @@ pub struct Appended {
 /// settlement; (d) the cursor moves forward only; then the turn, the queue, the history, the state.
 ///
 /// # Errors
-/// `StaleEpoch`, `RequestIdReused`, `LedgerPrecondition`, `CursorBackwards`, `NotPending`,
+/// `StaleEpoch`, `RequestIdReused`, `AppendOutOfOrder`, `LedgerPrecondition`, `CursorBackwards`, `NotPending`,
 /// `TurnNotOpen`, `CallsOpen`, `TurnOpen`, `MessageExists`, `MessageNotFound`, `TooLarge`, `Invalid`.
 pub fn append(
     head: &SessionHead,
@@ -68,25 +68,62 @@ pub fn append(
         let session_id = head.session_id.clone();
         return Err(StorageError::StaleEpoch { session_id, epoch: op.epoch, current: head.epoch });
     }
-    let key = op.request_id.key(Method::Append);
-    if let Some(known) = facts.known(&key) {
-        known.check(&op.request_id, op.fingerprint)?;
-        let answer = Appended { first: known.first, last: known.last, at: known.at };
+    if let Some(answer) = answered(head, op, facts)? {
         return Ok(Decision::unchanged(answer));
     }
     let mut appending =
         Appending { change: Change::from(head), rows: HashMap::new(), op, facts, now };
     let answer = appending.run()?;
     let mut change = appending.into_change();
-    let known = Known {
-        fingerprint: op.fingerprint,
-        first: answer.first,
-        last: answer.last,
-        at: now,
-        note: None,
-    };
-    change.remember(Some(&op.request_id), Some(key), known);
+    remember(&mut change, op, answer);
     Ok(Decision::changed(change.finish(now), answer))
+}
+
+/// (b): what the same append answered before. A numbered one that is neither the last nor the next comes
+/// too late, or skips one whose fate its holder does not know.
+fn answered(head: &SessionHead, op: &Append, facts: &impl Facts) -> Result<Option<Appended>> {
+    let number = match &op.key {
+        AppendKey::Request(id) => {
+            let Some(known) = facts.known(&id.key(Method::Append)) else { return Ok(None) };
+            known.check(id, op.fingerprint)?;
+            return Ok(Some(Appended { first: known.first, last: known.last, at: known.at }));
+        }
+        AppendKey::Number(number) => *number,
+    };
+    let last = head.last_append.as_ref();
+    let last_number = last.map_or(0, |last| last.number);
+    if number == last_number + 1 {
+        return Ok(None);
+    }
+    match last.filter(|last| last.number == number) {
+        Some(last) if last.fingerprint == op.fingerprint => {
+            let at = Stamp::from_micros(last.at);
+            Ok(Some(Appended { first: last.first, last: last.last, at }))
+        }
+        Some(_) => {
+            Err(StorageError::RequestIdReused { request_id: format!("append_number {number}") })
+        }
+        None => {
+            let session_id = head.session_id.clone();
+            Err(StorageError::AppendOutOfOrder { session_id, number, last: last_number })
+        }
+    }
+}
+
+/// Remembers what the append answers when it is repeated.
+fn remember(change: &mut Change, op: &Append, answer: Appended) {
+    let (fingerprint, Appended { first, last, at }) = (op.fingerprint, answer);
+    match &op.key {
+        AppendKey::Request(id) => {
+            let known = Known { fingerprint, first, last, at, note: None };
+            change.remember(Some(id), Some(id.key(Method::Append)), known);
+        }
+        AppendKey::Number(number) => {
+            let last_append =
+                LastAppend { number: *number, fingerprint, first, last, at: at.micros() };
+            change.head.last_append = Some(last_append);
+        }
+    }
 }
 
 struct Appending<'a, F> {

@@ -2,7 +2,7 @@
 
 use cortex_core::{HolderId, TurnId};
 
-use super::{CommandKind, Sequence};
+use super::{CommandKind, LastAppend, Sequence};
 use crate::{session::SessionStatus, time::Stamp};
 
 /// The number of a session inside one database. Never leaves storage.
@@ -69,6 +69,8 @@ pub struct SessionHead {
     pub last_position: i64,
     /// Messages up to this position have left the history.
     pub history_floor: i64,
+    /// The last numbered append under the current grant.
+    pub last_append: Option<LastAppend>,
     /// Since or from when somebody should take it, if nobody holds it.
     pub ready_at: Option<Stamp>,
     /// When it last changed.
@@ -94,6 +96,7 @@ impl SessionHead {
             message_count: 0,
             last_position: 0,
             history_floor: 0,
+            last_append: None,
             ready_at: None,
             updated_at: now,
         }

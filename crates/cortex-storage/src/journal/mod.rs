@@ -31,5 +31,5 @@ pub use execution::{
 pub use head::{OpenTurn, PendingCommand, SessionHead, SessionNo, Wait};
 pub use holder::{Holder, Lease, Registration};
 pub use release::{Release, release};
-pub use request::{Fingerprint, Known, Method, RequestId, RequestKey};
+pub use request::{AppendKey, Fingerprint, Known, LastAppend, Method, RequestId, RequestKey};
 pub use submit::{Submit, Submitted, submit};

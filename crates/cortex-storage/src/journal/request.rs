@@ -1,5 +1,7 @@
 //! Repeated requests: the same id is the same request, and answers what it answered first.
 
+use serde::{Deserialize, Serialize};
+
 use super::Sequence;
 use crate::{error::StorageError, time::Stamp};
 
@@ -65,8 +67,32 @@ impl RequestId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestKey(pub [u8; 16]);
 
+/// What makes a repeated append the same append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppendKey {
+    /// An id that storage remembers as long as the session exists.
+    Request(RequestId),
+    /// Which append under its grant it is, from 1. Storage remembers the last one.
+    Number(i64),
+}
+
+/// The last numbered append under a grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastAppend {
+    /// Its number.
+    pub number: i64,
+    /// What it asked for.
+    pub fingerprint: Fingerprint,
+    /// The sequence of its first event; 0 without events.
+    pub first: Sequence,
+    /// The sequence of its last event; 0 without events.
+    pub last: Sequence,
+    /// When it was committed, in microseconds since 1970.
+    pub at: i64,
+}
+
 /// What a request asked for, as half of a BLAKE3 hash: two requests with one id must have the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 16]);
 
 impl Fingerprint {

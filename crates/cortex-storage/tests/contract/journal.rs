@@ -6,6 +6,8 @@ use tonic::Code;
 use crate::support::*;
 
 contract! {
+    numbered_appends_are_taken_once_and_in_order,
+    an_append_has_a_number_or_a_request_id,
     commands_and_events_share_one_gapless_log,
     a_repeated_submit_answers_the_first_sequence,
     a_request_id_with_another_body_is_refused,
@@ -368,4 +370,55 @@ async fn a_journal_of_nobody_is_not_found(f: &Fixture) {
     let execution = ExecutionId::generate();
     let answer = f.claim(execution.as_str(), &claimant(), 1).await;
     refused(answer, Code::NotFound, "EXECUTION_NOT_FOUND");
+}
+
+/// An append under a number in place of a request id.
+fn numbered(held: &Held<'_>, number: i64, events: &[&str]) -> AppendEventsRequest {
+    let request = held.request(events, JournalEffects::default());
+    AppendEventsRequest { request_id: String::new(), append_number: number, ..request }
+}
+
+async fn numbered_appends_are_taken_once_and_in_order(f: &Fixture) {
+    let held = f.held().await;
+    let first = numbered(&held, 1, &["a"]);
+    let answer = held.send(first.clone()).await.expect("appended");
+    f.message(&held.session).await;
+    f.advance(std::time::Duration::from_secs(1));
+    assert_eq!(held.send(first.clone()).await.expect("known"), answer);
+    let other = numbered(&held, 1, &["b"]);
+    refused(held.send(other).await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+    for number in [3, 7] {
+        let status = held.send(numbered(&held, number, &["b"])).await;
+        let status = refused(status, Code::FailedPrecondition, "APPEND_OUT_OF_ORDER");
+        let last = cortex_rpc::fault(&status).metadata.get("append_number").cloned();
+        assert_eq!(last.as_deref(), Some("1"));
+    }
+    held.append(&["with_an_id"], JournalEffects::default()).await.expect("ids need no order");
+    // What is refused has no number: the next one has it.
+    let wrong = AppendEventsRequest {
+        effects: Some(settle("exec_00000000000000000000000000000000", SettlementKind::NotRun)),
+        ..numbered(&held, 2, &["wrong"])
+    };
+    refused(held.send(wrong).await, Code::FailedPrecondition, "LEDGER_PRECONDITION");
+    held.send(numbered(&held, 2, &["c"])).await.expect("appended");
+    refused(held.send(first).await, Code::FailedPrecondition, "APPEND_OUT_OF_ORDER");
+    let again = f.acquire(&held.session, &held.holder, held.epoch).await.expect("a grant");
+    let stale = held.send(numbered(&held, 3, &["d"])).await;
+    refused(stale, Code::Aborted, "STALE_EPOCH");
+    let held =
+        Held { epoch: again, session: held.session.clone(), holder: held.holder.clone(), ..held };
+    held.send(numbered(&held, 1, &["d"])).await.expect("a grant counts from 1");
+    let names: Vec<_> = f.entries(&held.session).await.into_iter().map(|e| e.r#type).collect();
+    assert_eq!(names, ["a", "command", "with_an_id", "c", "d"]);
+}
+
+async fn an_append_has_a_number_or_a_request_id(f: &Fixture) {
+    let held = f.held().await;
+    for (request_id, number) in [("", 0), ("a", 1), ("", -1)] {
+        let request = AppendEventsRequest {
+            request_id: request_id.into(),
+            ..numbered(&held, number, &["a"])
+        };
+        refused(held.send(request).await, Code::InvalidArgument, "INVALID_FIELD");
+    }
 }

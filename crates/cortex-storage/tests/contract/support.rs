@@ -254,6 +254,7 @@ impl Held<'_> {
             request_id: ExecutionId::generate().to_string(),
             events: events.iter().map(|name| event(name)).collect(),
             effects: Some(effects),
+            ..Default::default()
         }
     }
 

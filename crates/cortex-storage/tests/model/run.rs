@@ -373,6 +373,7 @@ impl Run {
             request_id: self.request_id(),
             events: vec![NewEvent { r#type: "event".into(), payload: any("event") }],
             effects: Some(effects),
+            ..Default::default()
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     cache::CacheKey,
-    journal::{Append, RequestKey},
+    journal::{Append, AppendKey, RequestKey},
     record::RecordKey,
     tenant::Tenant,
 };
@@ -77,8 +77,10 @@ impl Needs {
     pub(super) fn append(&mut self, cache: &Cache, tenant: &Tenant, op: &Append) {
         let (effects, careful) = (&op.effects, self.careful);
         let Some((tenant, session)) = self.session(cache, tenant, &op.session_id) else { return };
-        if careful || !effects.is_empty() {
-            session.requests.push(op.request_id.key(crate::journal::Method::Append));
+        if let AppendKey::Request(id) = &op.key
+            && (careful || !effects.is_empty())
+        {
+            session.requests.push(id.key(crate::journal::Method::Append));
         }
         session.state |= effects.state.is_some();
         session.calls.extend(effects.intents.iter().map(|intent| intent.call_id.clone()));

@@ -21,8 +21,8 @@ use crate::{
     history::{Message, Role},
     journal::{
         CommandKind, Entry, EntryKind, Execution, ExecutionKind, ExecutionState, Fingerprint,
-        Holder, Known, OpenTurn, Outcome, OutcomeKind, Payload, PendingCommand, SessionHead,
-        SessionNo, Wait,
+        Holder, Known, LastAppend, OpenTurn, Outcome, OutcomeKind, Payload, PendingCommand,
+        SessionHead, SessionNo, Wait,
     },
     metric::{Labels, Metric},
     record::{Record, RecordKey},
@@ -93,7 +93,8 @@ pub(super) fn content(row: &Row) -> Result<(ContentHash, Bytes)> {
 /// Columns of [`head`], of `heads h` and `sessions s`.
 pub(super) const HEAD: &str = "h.session, h.tenant, s.session_id, s.status, h.head, h.last_command, \
     h.consumed, h.pending, h.epoch, h.holder_id, h.turn_id, h.turn_sequence, h.waiting, h.wake_at, \
-    h.queue, h.open_calls, h.message_count, h.last_position, h.history_floor, h.ready_at, h.updated_at";
+    h.queue, h.open_calls, h.message_count, h.last_position, h.history_floor, h.ready_at, h.updated_at, \
+    h.last_append";
 
 /// The tables of [`HEAD`].
 pub(super) const HEAD_TABLES: &str = "heads h CROSS JOIN sessions s ON s.session = h.session";
@@ -115,6 +116,7 @@ pub(super) fn head(row: &Row) -> Result<OwnedHead> {
         message_count: row.try_get(16)?,
         last_position: row.try_get(17)?,
         history_floor: row.try_get(18)?,
+        last_append: last_append(row.try_get(21)?)?,
         ready_at: optional_stamp(row, 19)?,
         updated_at: stamp(row, 20)?,
     };
@@ -127,6 +129,16 @@ fn turn(row: &Row) -> Result<Option<OpenTurn>> {
     let wake_at = optional_stamp(row, 13)?;
     let wait = waiting.then_some(Wait { wake_at });
     Ok(Some(OpenTurn { turn_id, sequence: row.try_get(11)?, wait }))
+}
+
+fn last_append(text: Option<Cow<str>>) -> Result<Option<LastAppend>> {
+    let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
+    parsed.map_err(|_| damaged("last append"))
+}
+
+/// The last append as it is stored.
+pub(super) fn write_last_append(last: Option<&LastAppend>) -> Option<String> {
+    last.map(|last| serde_json::to_string(last).unwrap_or_default())
 }
 
 fn read_pending(text: &str) -> Result<Vec<PendingCommand>> {

@@ -11,7 +11,7 @@ use super::{
     value::{ToValue, Value},
 };
 
-/// Rows of one statement at most: 19 columns of them stay below SQLite's 32,766 variables.
+/// Rows of one statement at most: 20 columns of them stay below SQLite's 32,766 variables.
 const MAX_ROWS: usize = 1024;
 
 /// Longer scripts are not kept prepared: they come up seldom, and a prepared one takes memory.

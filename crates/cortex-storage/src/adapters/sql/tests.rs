@@ -17,8 +17,8 @@ use crate::{
     error::{Result, StorageError},
     history::{NewMessage, Role},
     journal::{
-        Acquire, Append, Appended, Command, CommandKind, Direct, DirectEffect, Effects, Event,
-        Fingerprint, Payload, Registration, RequestId, Submit,
+        Acquire, Append, AppendKey, Appended, Command, CommandKind, Direct, DirectEffect, Effects,
+        Event, Fingerprint, Payload, Registration, RequestId, Submit,
     },
     ports::{EntryQuery, JournalStore, SessionStore},
     session::NewSession,
@@ -45,7 +45,9 @@ fn append(held: &(SessionId, HolderId), request: &str) -> Append {
         session_id: held.0.clone(),
         holder_id: held.1.clone(),
         epoch: 1,
-        request_id: RequestId::parse(request.to_owned()).expect("short").expect("not empty"),
+        key: AppendKey::Request(
+            RequestId::parse(request.to_owned()).expect("short").expect("not empty"),
+        ),
         fingerprint: Fingerprint::default(),
         events: vec![Event { name: "content_delta".into(), payload: payload() }],
         effects: Effects::default(),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::{
     cache::{OwnedHead, TenantNo},
     contents::ContentChanges,
-    rows::{clustered, write_pending},
+    rows::{clustered, write_last_append, write_pending},
     script::Script,
     work::{HeadWrite, Work, Writes},
 };
@@ -26,17 +26,18 @@ use crate::{
 
 const HEADS: &str = "heads (session, tenant, head, last_command, consumed, pending, epoch, holder_id, \
     turn_id, turn_sequence, waiting, wake_at, queue, open_calls, message_count, last_position, \
-    history_floor, ready_at, updated_at)";
+    history_floor, ready_at, updated_at, last_append)";
 const HEADS_CONFLICT: &str = "ON CONFLICT (session) DO UPDATE SET head = excluded.head, \
     last_command = excluded.last_command, consumed = excluded.consumed, pending = excluded.pending, \
     epoch = excluded.epoch, holder_id = excluded.holder_id, turn_id = excluded.turn_id, \
     turn_sequence = excluded.turn_sequence, waiting = excluded.waiting, wake_at = excluded.wake_at, \
     queue = excluded.queue, open_calls = excluded.open_calls, message_count = excluded.message_count, \
     last_position = excluded.last_position, history_floor = excluded.history_floor, \
-    ready_at = excluded.ready_at, updated_at = excluded.updated_at";
+    ready_at = excluded.ready_at, updated_at = excluded.updated_at, last_append = excluded.last_append";
 const MOVE_HEADS: &str = "UPDATE heads SET head = v.column2, last_command = v.column3, \
     consumed = v.column4, pending = v.column5, queue = v.column6, open_calls = v.column7, \
-    message_count = v.column8, last_position = v.column9, updated_at = v.column10 FROM ";
+    message_count = v.column8, last_position = v.column9, updated_at = v.column10, \
+    last_append = v.column11 FROM ";
 const MOVED_HEADS: &str = " v WHERE heads.session = v.column1";
 const ENTRIES: &str =
     "entries (entry, tenant, kind, type, payload_type, payload, created_at, epoch, pieces)";
@@ -123,11 +124,11 @@ impl Work<'_> {
             chosen.filter_map(|(session, _)| self.read.heads.get(session)).collect()
         };
         let whole = heads(HeadWrite::Whole);
-        script.insert((HEADS, 19, HEADS_CONFLICT), &whole, |script, owned| {
+        script.insert((HEADS, 20, HEADS_CONFLICT), &whole, |script, owned| {
             bind_head(script, owned.tenant, &owned.head);
         });
         let moved = heads(HeadWrite::Moved);
-        script.values((MOVE_HEADS, 10, MOVED_HEADS), &moved, |script, owned| {
+        script.values((MOVE_HEADS, 11, MOVED_HEADS), &moved, |script, owned| {
             bind_moved_head(script, &owned.head);
         });
     }
@@ -180,7 +181,8 @@ fn bind_head(script: &mut Script, tenant: TenantNo, head: &SessionHead) {
         .bind(head.last_position)
         .bind(head.history_floor)
         .bind(head.ready_at.map(Stamp::micros))
-        .bind(head.updated_at.micros());
+        .bind(head.updated_at.micros())
+        .bind(write_last_append(head.last_append.as_ref()));
 }
 
 fn bind_moved_head(script: &mut Script, head: &SessionHead) {
@@ -194,7 +196,8 @@ fn bind_moved_head(script: &mut Script, head: &SessionHead) {
         .bind(head.open_calls)
         .bind(head.message_count)
         .bind(head.last_position)
-        .bind(head.updated_at.micros());
+        .bind(head.updated_at.micros())
+        .bind(write_last_append(head.last_append.as_ref()));
 }
 
 impl Writes {
