@@ -1,8 +1,8 @@
 //! Bytes that a session of 1,000 calls of tools takes, beside those that are unique in it.
 //!
 //! What is stored is the size of the database's file after an orderly stop, which copies the write-ahead
-//! log into it. Unique are the results and the model's text alone: ids, arguments, the ledger and whatever
-//! else a session needs count as overhead.
+//! log into it. Unique are the results, the arguments and the model's text alone: ids, times, the
+//! ledger and whatever else a session needs count as overhead.
 
 use std::time::Duration;
 

@@ -43,7 +43,7 @@ pub(crate) struct Shape {
 pub(crate) struct Written {
     /// What each message of the history says, in order.
     pub(crate) messages: Vec<String>,
-    /// Bytes of results and of the model's text.
+    /// Bytes of results, of arguments and of the model's text.
     pub(crate) unique: u64,
     pub(crate) entries: i64,
 }
@@ -154,7 +154,7 @@ impl Writer<'_> {
         let result = format!("{{\"found\":\"{}\"}}", self.random.text(self.shape.result - 12));
         self.run(&execution_id, &result).await?;
         self.settle(&call_id, &execution_id, &result).await?;
-        self.written.unique += (text.len() + result.len()) as u64;
+        self.written.unique += (text.len() + arguments.len() + result.len()) as u64;
         Ok(())
     }
 
@@ -401,7 +401,7 @@ mod tests {
         let file = directory.path().join(DATABASE_FILE);
         let mut session = Session::create(storage.transport()).await?;
         let written = write(&mut session, SHAPE).await?;
-        assert_eq!(written.unique, 66 * 5_800);
+        assert_eq!(written.unique, 66 * (800 + 36 + 5_000));
         assert_eq!(read_back(&mut session).await?, written.messages);
         storage.close().await;
         let stored = std::fs::metadata(&file)?.len();

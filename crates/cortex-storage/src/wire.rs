@@ -88,6 +88,12 @@ impl Iterator for Fields<'_> {
     }
 }
 
+/// The whole first field of a message, if its value has a length of its own.
+pub(crate) fn first_field(message: &[u8]) -> Option<&[u8]> {
+    let field = Fields::of(message).next()?.ok()?;
+    Some(&message[..field.value?.end])
+}
+
 /// The value at a path of field numbers, from the outside in. As in every decoder the last one counts.
 /// Nothing where it is absent, or where the bytes are no message.
 pub(crate) fn find<'a>(message: &'a [u8], path: &[u32]) -> Option<&'a [u8]> {

@@ -86,6 +86,8 @@ CREATE TABLE entries (
     type         BIGINT NOT NULL,
     payload_type BIGINT NOT NULL,
     payload      BYTEA NOT NULL,
+    -- The sequence of an entry of the session: what the first field of its payload is, is left out here.
+    start        BIGINT,
     created_at   BIGINT NOT NULL,
     epoch        BIGINT NOT NULL,
     -- Of the payload.

@@ -86,6 +86,8 @@ CREATE TABLE entries (
     type         INTEGER NOT NULL,
     payload_type INTEGER NOT NULL,
     payload      BLOB    NOT NULL,
+    -- The sequence of an entry of the session: what the first field of its payload is, is left out here.
+    start        INTEGER,
     created_at   INTEGER NOT NULL,
     epoch        INTEGER NOT NULL,
     -- Of the payload.
@@ -163,7 +165,7 @@ CREATE TABLE outcomes (
     -- Of the result (0), the error (1) and the details (2).
     pieces       BLOB,
     PRIMARY KEY (tenant, execution_id)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX outcomes_session ON outcomes (session);
 
 CREATE TABLE messages (

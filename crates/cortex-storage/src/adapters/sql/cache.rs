@@ -7,7 +7,7 @@ use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use cortex_core::HolderId;
 
-use super::{database::Connection, query::Query, rows};
+use super::{database::Connection, query::Query, rows, starts::Starts};
 use crate::{
     error::Result,
     journal::{Holder, HolderFacts, SessionHead, SessionNo},
@@ -46,6 +46,7 @@ pub(super) struct Cache {
     pub(super) names: Recent<Arc<str>, i64>,
     pub(super) ids: Recent<SessionKey, SessionNo>,
     pub(super) heads: Recent<SessionNo, OwnedHead>,
+    pub(super) starts: Starts,
     pub(super) next_name: i64,
     pub(super) next_session: i64,
 }
@@ -59,6 +60,7 @@ impl Cache {
             names: Recent::new(NAMES),
             ids: Recent::new(heads),
             heads: Recent::new(heads),
+            starts: Starts::new(heads),
             next_name: next(conn, "SELECT coalesce(max(name_no), 0) FROM names").await?,
             next_session: next(conn, NEXT_SESSION).await?,
         })

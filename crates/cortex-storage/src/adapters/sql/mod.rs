@@ -22,6 +22,7 @@ mod read;
 mod row;
 mod rows;
 mod script;
+mod starts;
 mod store;
 mod stored;
 mod value;

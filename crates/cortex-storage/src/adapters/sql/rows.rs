@@ -28,6 +28,7 @@ use crate::{
     record::{Record, RecordKey},
     session::{Session, SessionStatus},
     time::Stamp,
+    wire,
 };
 
 /// The bits of a clustered key that hold the position inside the session.
@@ -170,13 +171,23 @@ pub(super) fn holder(row: &Row) -> Result<Holder> {
     })
 }
 
-/// Columns of [`entry`], of `entries e`, `names t` and `names p`.
-pub(super) const ENTRY: &str =
-    "e.entry, e.kind, t.name, p.name, e.payload, e.created_at, e.epoch, e.tenant, e.pieces";
+/// Columns of [`entry`], of `entries e`, `names t`, `names p`, and the entry `s` that `e` begins like:
+/// [`MOST`](super::starts::MOST) bytes of it have the field that they share.
+pub(super) const ENTRY: &str = "e.entry, e.kind, t.name, p.name, e.payload, e.created_at, e.epoch, e.tenant, e.pieces, \
+    substr(s.payload, 1, 64)";
 
 /// The tables of [`ENTRY`].
 pub(super) const ENTRY_TABLES: &str = "entries e CROSS JOIN names t ON t.name_no = e.type \
-    CROSS JOIN names p ON p.name_no = e.payload_type";
+    CROSS JOIN names p ON p.name_no = e.payload_type \
+    LEFT JOIN entries s ON s.entry = (((e.entry >> 32) << 32) | e.start)";
+
+/// A payload, of what is stored of it and the first bytes of the payload that it begins like.
+pub(super) fn payload(row: &Row, rest: usize, start: usize) -> Result<Vec<u8>> {
+    let rest: &[u8] = row.try_get(rest)?;
+    let Some(start) = row.try_get::<Option<&[u8]>>(start)? else { return Ok(rest.to_vec()) };
+    let field = wire::first_field(start).ok_or_else(|| damaged("beginning of a payload"))?;
+    Ok([field, rest].concat())
+}
 
 pub(super) fn entry(row: &Row) -> Result<Stored<Entry>> {
     let entry = Entry {
@@ -185,7 +196,7 @@ pub(super) fn entry(row: &Row) -> Result<Stored<Entry>> {
         name: Arc::from(row.try_get::<Cow<str>>(2)?),
         payload: Payload {
             type_url: Arc::from(row.try_get::<Cow<str>>(3)?),
-            value: Bytes::from(row.try_get::<Vec<u8>>(4)?),
+            value: payload(row, 4, 9)?.into(),
         },
         created_at: stamp(row, 5)?,
         epoch: row.try_get(6)?,

@@ -40,7 +40,7 @@ const MOVE_HEADS: &str = "UPDATE heads SET head = v.column2, last_command = v.co
     last_append = v.column11 FROM ";
 const MOVED_HEADS: &str = " v WHERE heads.session = v.column1";
 const ENTRIES: &str =
-    "entries (entry, tenant, kind, type, payload_type, payload, created_at, epoch, pieces)";
+    "entries (entry, tenant, kind, type, payload_type, payload, start, created_at, epoch, pieces)";
 const REQUESTS: &str = "requests (session, request, tenant, fingerprint, first, last, at, note)";
 
 impl Work<'_> {
@@ -133,25 +133,31 @@ impl Work<'_> {
         });
     }
 
-    fn write_entries(&self, script: &mut Script, contents: &mut ContentChanges) {
+    fn write_entries(&mut self, script: &mut Script, contents: &mut ContentChanges) {
         let mut rows = Vec::new();
         for (session, (tenant, entries)) in &self.writes.entries {
             for entry in entries {
                 let mut cutter = contents.cutter();
                 let payload = cutter.bytes(0, &entry.payload.value);
                 let pieces = contents.keep(*tenant, cutter);
-                rows.push((clustered(*session, entry.sequence), *tenant, entry, payload, pieces));
+                let start = self.cache.starts.find(*session, entry, &payload);
+                let (start, left_out) = start.unzip();
+                let payload = payload[left_out.unwrap_or(0)..].to_vec();
+                let key = clustered(*session, entry.sequence);
+                rows.push((key, *tenant, entry, (start, payload), pieces));
             }
         }
         let number = |name: &Arc<str>| self.read.names.get(name).copied();
-        script.insert((ENTRIES, 9, ""), &rows, |script, (key, tenant, entry, payload, pieces)| {
+        script.insert((ENTRIES, 10, ""), &rows, |script, row| {
+            let (key, tenant, entry, (start, payload), pieces) = row;
             script
                 .bind(*key)
                 .bind(tenant.0)
                 .bind(entry.kind.number())
                 .bind(number(&entry.name))
                 .bind(number(&entry.payload.type_url))
-                .bind(payload.to_vec())
+                .bind(payload.clone())
+                .bind(*start)
                 .bind(entry.created_at.micros())
                 .bind(entry.epoch)
                 .bind(pieces.encode());

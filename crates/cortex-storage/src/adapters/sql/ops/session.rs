@@ -163,6 +163,7 @@ impl Operation for Delete {
         work.read.ids.remove(&(tenant, self.session_id.as_str().to_owned()));
         work.read.heads.remove(&session);
         work.read.creations.retain(|_, (_, created)| *created != session);
+        work.cache.starts.forget(session);
         work.writes.deletions.push(session);
         work.writes.purges.push(Purge { session, messages: None });
         Ok(())

@@ -23,7 +23,8 @@ use crate::{
 /// The tables of [`piece`], joined to rows of number, first key, last key and type.
 const TABLES: &str = " v CROSS JOIN names n ON n.name = v.column4 \
     CROSS JOIN entries e ON e.entry >= v.column2 AND e.entry <= v.column3 \
-    AND e.type = n.name_no AND e.kind = 0";
+    AND e.type = n.name_no AND e.kind = 0 \
+    LEFT JOIN entries s ON s.entry = (((e.entry >> 32) << 32) | e.start)";
 
 /// The payload of one of the entries that a text stands in.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl Cut for TextPiece {
 fn piece(row: &Row) -> Result<Stored<TextPiece>> {
     let text = usize::try_from(row.try_get::<i64>(0)?).unwrap_or(usize::MAX);
     let sequence = rows::position(row.try_get(1)?);
-    let piece = TextPiece { text, sequence, payload: row.try_get(2)? };
+    let piece = TextPiece { text, sequence, payload: rows::payload(row, 2, 5)? };
     Ok(Stored { row: piece, cuts: rows::cuts(row, 3, 4)? })
 }
 
@@ -73,7 +74,8 @@ impl Reader {
         }
         let numbered: Vec<_> = (0_i64..).zip(places).collect();
         let mut script = Script::default();
-        let columns = "SELECT v.column1, e.entry, e.payload, e.tenant, e.pieces FROM ";
+        let columns = "SELECT v.column1, e.entry, e.payload, e.tenant, e.pieces, \
+            substr(s.payload, 1, 64) FROM ";
         script.values((columns, 4, TABLES), &numbered, |script, (number, place)| {
             script
                 .bind(*number)

@@ -111,6 +111,52 @@ async fn a_content_is_stored_once_in_a_commit_and_after_it() {
     assert_eq!(read, written);
 }
 
+/// A payload of a turn's id and more texts.
+fn in_turn(turn: &str, texts: &[&str]) -> Event {
+    let mut value = Vec::new();
+    prost::encoding::string::encode(3, &turn.to_owned(), &mut value);
+    for text in texts {
+        prost::encoding::string::encode(9, &(*text).to_owned(), &mut value);
+    }
+    Event { name: "content_delta".into(), payload: Payload { value: value.into(), ..payload() } }
+}
+
+#[tokio::test]
+async fn events_of_a_turn_store_its_id_once_and_are_read_as_they_were_written() {
+    let f = Fixture::open().await;
+    let held = f.held().await;
+    let (one, other) =
+        ("turn_00000000000000000000000000000001", "turn_00000000000000000000000000000002");
+    let (large, medium) = (large(1), "m".repeat(200));
+    // Without any large field the payload is one piece, and nothing is left of its beginning.
+    let many = vec![medium.as_str(); 40];
+    let events = [
+        in_turn(one, &["a"]),
+        in_turn(one, &["b", "c"]),
+        in_turn(one, &[&large]),
+        in_turn(one, &many),
+        in_turn(one, &["d"]),
+        in_turn("", &["outside"]),
+        in_turn(one, &["e"]),
+        in_turn(other, &many),
+        in_turn(other, &["f"]),
+        in_turn(other, &["g"]),
+    ];
+    let written: Vec<Payload> = events.iter().map(|event| event.payload.clone()).collect();
+    for (number, event) in events.into_iter().enumerate() {
+        let op = Append { events: vec![event], ..append(&held, &number.to_string()) };
+        f.store.append(&f.tenant, op).await.expect("appended");
+    }
+    let session = f.store.journal(&f.tenant, &held.0).await.expect("a head").head.session;
+    let read = f.store.replay(session, 0, 100).await.expect("entries");
+    assert_eq!(read.into_iter().map(|entry| entry.payload).collect::<Vec<_>>(), written);
+    let sql =
+        "SELECT entry & 4294967295, start FROM entries WHERE start IS NOT NULL ORDER BY entry";
+    let rows = sqlx::query(sql).fetch_all(&mut f.other().await).await.expect("rows");
+    let starts: Vec<(i64, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(starts, [(2, 1), (3, 1), (5, 1), (7, 1), (10, 9)]);
+}
+
 #[tokio::test]
 async fn a_transaction_that_fails_counts_nothing() {
     let f = Fixture::open().await;
