@@ -10,8 +10,9 @@ build_all
 
 # How long the long forms are: kills of a writer, and cases of each property.
 export CORTEX_STORAGE_KILLS="${CORTEX_STORAGE_KILLS:-1000}"
+export CORTEX_STORAGE_RESTARTS="${CORTEX_STORAGE_RESTARTS:-100}"
 export PROPTEST_CASES="${PROPTEST_CASES:-2000}"
-say "$CORTEX_STORAGE_KILLS kills of a writer, $PROPTEST_CASES cases of each property, and what make test leaves out"
+say "$CORTEX_STORAGE_KILLS kills of a writer, $CORTEX_STORAGE_RESTARTS restarts of its server, $PROPTEST_CASES cases of each property, and what make test leaves out"
 # Tests named child_ are the other half of a test that starts them.
 cargo nextest run --locked --workspace --profile prove --run-ignored all --no-tests=fail \
   -E '(binary(crash) or binary(model) or test(many_kills) or test(propert)) and not test(child_)' "$@"

@@ -27,6 +27,7 @@ case "${1:-test}" in
     run python
     run npm
     run docker
+    run postgres
     run compose
     run base-images
     ;;

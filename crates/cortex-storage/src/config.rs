@@ -6,7 +6,7 @@ pub use artifacts::{ArtifactConfig, Location, S3Config};
 
 use std::path::PathBuf;
 
-use cortex_config::{ByteSize, Duration, KeyPath, Problems, Validate};
+use cortex_config::{ByteSize, Duration, KeyPath, Problems, SecretString, Validate};
 use serde::{Deserialize, Serialize};
 
 /// Configuration of storage.
@@ -15,9 +15,11 @@ use serde::{Deserialize, Serialize};
 pub struct StorageConfig {
     /// The database file. Absent: `cortex.db` in the data directory.
     pub path: Option<PathBuf>,
+    /// PostgreSQL in place of a file.
+    pub postgres: PostgresConfig,
     /// Connections for reads: 1 to 64.
     pub readers: u32,
-    /// How long a connection waits for another process's lock.
+    /// How long a connection waits for another's lock.
     pub busy_timeout: Duration,
     /// How often expired records and cache entries, and deleted sessions, are cleared away, and times
     /// of use of the cache are written.
@@ -43,6 +45,7 @@ impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             path: None,
+            postgres: PostgresConfig::default(),
             readers: 4,
             busy_timeout: Duration::from_secs(5),
             housekeeping_interval: Duration::from_secs(1),
@@ -73,6 +76,41 @@ pub struct CacheBounds {
 impl Default for CacheBounds {
     fn default() -> Self {
         Self { entries: 100_000, bytes: ByteSize::mib(256), waiting_uses: 10_000 }
+    }
+}
+
+/// PostgreSQL in place of a file: any number of replicas may store in one database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PostgresConfig {
+    /// Where it is: `postgres://user:password@host:port/database?sslmode=…`. Wins over `storage.path`.
+    /// Absent or empty: storage is a file.
+    pub url: Option<SecretString>,
+    /// Connections that write, each with commits of its own: 1 to 16.
+    pub writers: u32,
+    /// How often those who watch look for what other replicas have committed, since a notice of it may
+    /// be lost: 10 ms to 60 s.
+    pub poll_interval: Duration,
+    /// How long a write is tried again when the server cannot be reached or ends its transaction in
+    /// favour of another: at most 60 s.
+    pub retry_for: Duration,
+}
+
+impl PostgresConfig {
+    /// Where it is, if storage is PostgreSQL.
+    pub fn url(&self) -> Option<&str> {
+        self.url.as_ref().map(SecretString::expose).filter(|url| !url.is_empty())
+    }
+}
+
+impl Default for PostgresConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            writers: 4,
+            poll_interval: Duration::from_secs(1),
+            retry_for: Duration::from_secs(5),
+        }
     }
 }
 
@@ -182,6 +220,20 @@ impl Validate for StorageConfig {
         }
         if !(256..=1 << 30).contains(&self.content.get()) {
             problems.add(path.key("content"), "must be 256B to 1GiB");
+        }
+        let postgres = path.key("postgres");
+        let url = self.postgres.url().unwrap_or("postgres://");
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            problems.add(postgres.key("url"), "must start with postgres://");
+        }
+        if !(1..=16).contains(&self.postgres.writers) {
+            problems.add(postgres.key("writers"), "must be 1 to 16");
+        }
+        if !(10..=60_000).contains(&self.postgres.poll_interval.get().as_millis()) {
+            problems.add(postgres.key("poll_interval"), "must be 10ms to 60s");
+        }
+        if self.postgres.retry_for.get().as_secs() > 60 {
+            problems.add(postgres.key("retry_for"), "must be at most 60s");
         }
         let limits = path.key("limits");
         if !(1..=1024).contains(&self.limits.events_per_append) {

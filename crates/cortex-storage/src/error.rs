@@ -382,6 +382,18 @@ pub enum StorageError {
         /// What the database, or where bytes are kept, says.
         detail: String,
     },
+    /// The database's server cannot be reached, or does not let us in. Nothing was written.
+    #[error("the database cannot be used: {detail}")]
+    Unreachable {
+        /// Where it is and what it says, without credentials.
+        detail: String,
+    },
+    /// Others kept a write from its turn for too long. Nothing was written.
+    #[error("the write had to give way to others: {detail}")]
+    Contended {
+        /// What the database says.
+        detail: String,
+    },
     /// A promise of ours is broken.
     #[error("{detail}")]
     Internal {
@@ -456,12 +468,14 @@ impl StorageError {
             Self::Denied { .. } => (Kind::FailedPrecondition, "STORAGE_DENIED"),
             Self::Corrupt { .. } => (Kind::DataLoss, "STORAGE_CORRUPT"),
             Self::Io { .. } => (Kind::Unavailable, "STORAGE_IO"),
+            Self::Unreachable { .. } => (Kind::Unavailable, "STORAGE_UNREACHABLE"),
+            Self::Contended { .. } => (Kind::Unavailable, "STORAGE_CONTENDED"),
             Self::Internal { .. } => (Kind::Internal, "STORAGE_INTERNAL"),
         }
     }
 }
 
-/// When to come back to storage that is overloaded or locked.
+/// When to come back to storage that is overloaded, locked or out of reach.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(200);
 
 impl From<StorageError> for Fault {
@@ -537,9 +551,11 @@ impl From<StorageError> for Fault {
                 fault.with_violation("expected_size", message)
             }
             StorageError::RangeBeyondEnd { size, .. } => fault.with("size", size),
-            StorageError::Overloaded | StorageError::Locked | StorageError::Io { .. } => {
-                fault.with_retry_after(RETRY_AFTER)
-            }
+            StorageError::Overloaded
+            | StorageError::Locked
+            | StorageError::Io { .. }
+            | StorageError::Unreachable { .. }
+            | StorageError::Contended { .. } => fault.with_retry_after(RETRY_AFTER),
             _ => fault,
         }
     }

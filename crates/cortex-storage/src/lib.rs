@@ -13,6 +13,7 @@
 //! | what a database must do | [`ports`] |
 //! | what databases share | [`adapters::sql`] |
 //! | SQLite | [`adapters::sqlite`] |
+//! | PostgreSQL | [`adapters::postgres`] |
 //! | where the bytes of artifacts are | [`adapters::blobs`] |
 //! | gRPC | [`service`] |
 //! | open and serve | [`Storage`] |
@@ -61,7 +62,9 @@ mod time;
 pub mod watch;
 mod wire;
 
-pub use config::{ArtifactConfig, Buffers, CacheBounds, Limits, Location, S3Config, StorageConfig};
+pub use config::{
+    ArtifactConfig, Buffers, CacheBounds, Limits, Location, PostgresConfig, S3Config, StorageConfig,
+};
 pub use entry_text::{EntryText, Text};
 pub use error::{Result, StorageError};
 pub use role::{DATABASE_FILE, Storage};

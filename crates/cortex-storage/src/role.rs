@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    adapters::{blobs, sql::SqlStore, sqlite},
+    adapters::{blobs, postgres, sql::SqlStore, sqlite},
     artifact::{Depot, Keeper},
     config::StorageConfig,
     error::Result,
@@ -75,19 +75,52 @@ impl Drop for KeeperTask {
 
 impl Storage {
     /// Opens the database that `config` names, else `cortex.db` in `data_dir`, which must exist. Needs a
-    /// tokio runtime with time.
+    /// tokio runtime with time. Leases end by `clock`, on PostgreSQL by the database's clock.
     ///
     /// # Errors
-    /// `Locked` when another process has it open, `Io` when it cannot be reached, `Corrupt`,
-    /// `ReadOnly`, or `Internal` when it was written by a program that is too new.
+    /// `Locked` when another process has the file open, `Io` when it cannot be reached, `Unreachable`
+    /// when a server cannot, `Corrupt`, `ReadOnly`, or `Internal` when the database was written by a
+    /// program that is too new.
     pub async fn open(
         config: StorageConfig,
         data_dir: &Path,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         config.artifacts.place()?;
-        let path = config.path.clone().unwrap_or_else(|| data_dir.join(DATABASE_FILE));
-        let store = sqlite::open(path, &config, clock.clone()).await?;
+        let store = match config.postgres.url() {
+            Some(url) => postgres::open(url, &config, None).await?,
+            None => {
+                let path = config.path.clone().unwrap_or_else(|| data_dir.join(DATABASE_FILE));
+                sqlite::open(path, &config, clock.clone()).await?
+            }
+        };
+        Self::on(store, config, data_dir, clock).await
+    }
+
+    /// As [`Storage::open`], but leases end by `clock` on PostgreSQL too. Every replica must be given the
+    /// same one, so this is for tests that move the time.
+    ///
+    /// # Errors
+    /// Those of [`Storage::open`].
+    pub async fn open_at(
+        config: StorageConfig,
+        data_dir: &Path,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let Some(url) = config.postgres.url() else {
+            return Self::open(config, data_dir, clock).await;
+        };
+        config.artifacts.place()?;
+        let store = postgres::open(url, &config, Some(clock.clone())).await?;
+        Self::on(store, config, data_dir, clock).await
+    }
+
+    async fn on(
+        store: Arc<SqlStore>,
+        config: StorageConfig,
+        data_dir: &Path,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         let blobs = blobs::open(&config.artifacts, data_dir, &store.store_id().await?).await?;
         let depot = Depot::new(store.clone(), store.clone(), blobs, &config.artifacts);
         let keeper = Keeper::new(depot.clone(), clock, &config);

@@ -192,15 +192,19 @@ pub fn load(global: &Global, serving: Option<&Serving>) -> Result<Loaded<Setting
     loader.load().map_err(|problems| Failure::config(&problems))
 }
 
-/// DATABASE_URL wins over DB_PATH. This release stores in SQLite.
+/// DATABASE_URL wins over DB_PATH: a server of PostgreSQL, or a file.
 fn database_url(loader: Loader, url: &str) -> Result<Loader, Failure> {
-    match url.strip_prefix("sqlite:") {
-        Some(path) => {
-            Ok(loader.flag("DATABASE_URL", "storage.path", path.trim_start_matches("//")))
+    const VARIABLE: &str = "DATABASE_URL";
+    const SERVER: &str = "storage.postgres.url";
+    match url.split_once(':') {
+        Some(("postgres" | "postgresql", _)) => Ok(loader.flag(VARIABLE, SERVER, url)),
+        Some(("sqlite", path)) => {
+            let path = path.trim_start_matches("//");
+            Ok(loader.flag(VARIABLE, "storage.path", path).flag(VARIABLE, SERVER, ""))
         }
-        None => Err(Failure::configuration(format!(
-            "DATABASE_URL '{}': this release stores in SQLite; use sqlite:PATH, or leave it out",
-            url.split(':').next().unwrap_or_default()
+        scheme => Err(Failure::configuration(format!(
+            "DATABASE_URL '{}': storage takes postgres://USER:PASSWORD@HOST/DATABASE or sqlite:PATH",
+            scheme.map_or("", |(scheme, _)| scheme)
         ))),
     }
 }

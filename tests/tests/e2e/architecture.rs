@@ -11,6 +11,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cortex-core", &[]),
     ("cortex-proto", &[]),
     ("cortex-toolbox", &[]),
+    // For tests alone: nobody has an arrow to it that is not of a test.
+    ("cortex-testkit", &[]),
     ("cortex-config", &["core"]),
     ("cortex-telemetry", &["core", "config"]),
     ("cortex-transcode", &["core", "proto"]),

@@ -159,7 +159,8 @@ fn database_urls_are_taken_or_refused_by_name() {
     };
     assert_eq!(check("").0, 0, "an empty variable is not set");
     assert_eq!(check("sqlite:///tmp/x.db").0, 0);
-    let (code, _, beside) = check("postgres://u:secret@h/db");
+    assert_eq!(check("postgres://u:secret@h/db").0, 0);
+    let (code, _, beside) = check("mysql://u:secret@h/db");
     assert_eq!(code, 3);
     assert!(beside.contains("sqlite:PATH") && !beside.contains("secret"), "{beside}");
 }
@@ -168,6 +169,7 @@ fn database_urls_are_taken_or_refused_by_name() {
 fn secrets_are_never_printed() {
     let printed = run(Command::new(binary("cortex"))
         .env("OPENAI_API_KEY", "sk-very-secret")
+        .env("DATABASE_URL", "postgres://u:sk-very-secret@h/db")
         .env("CORTEX_AGENT__LEASE", "5s")
         .args(["config", "print"]));
     assert_eq!(printed.0, 0, "{}", printed.2);

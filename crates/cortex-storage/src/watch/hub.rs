@@ -52,6 +52,16 @@ impl SessionHub {
         }
     }
 
+    /// The sessions that are followed.
+    pub fn followed(&self) -> Vec<SessionNo> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// Whether anybody follows a session.
+    pub fn is_followed(&self, session: SessionNo) -> bool {
+        self.lock().contains_key(&session)
+    }
+
     /// Ends every subscription.
     pub fn close(&self) {
         self.lock().clear();

@@ -26,6 +26,13 @@ impl RevisionHub {
         }
     }
 
+    /// The tenants whose records are followed.
+    pub fn followed(&self) -> Vec<Tenant> {
+        let topics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let followed = topics.iter().filter(|(_, topic)| topic.receiver_count() > 0);
+        followed.map(|(tenant, _)| tenant.clone()).collect()
+    }
+
     /// Ends every subscription.
     pub fn close(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -13,6 +13,7 @@ contract! {
     a_cleared_history_is_empty_and_goes_on,
     an_append_adds_replaces_and_deletes_messages,
     a_history_of_nobody_is_not_found,
+    every_character_comes_back,
 }
 
 async fn add(
@@ -216,4 +217,17 @@ async fn a_history_of_nobody_is_not_found(f: &Fixture) {
     refused(answer, Code::NotFound, "SESSION_NOT_FOUND");
     let answer = add(f, missing, MessageRole::User, "x").await;
     refused(answer, Code::NotFound, "SESSION_NOT_FOUND");
+}
+
+async fn every_character_comes_back(f: &Fixture) {
+    let session = f.session().await;
+    let text = "\0a\u{1}0\u{1}\0'\"?;$1\\%\u{10ffff}\u{fffd}\r\n";
+    add(f, &session, MessageRole::User, text).await.expect("added");
+    assert_eq!(list(f, all(&session)).await.0, [text]);
+    let mut request = command(&session, CommandKind::Steer);
+    request.payload = Some(any("t/\u{1}", &[0, 1, 2, 255]));
+    f.journal().submit_command(request).await.expect("accepted");
+    let entries = f.entries(&session).await;
+    let payload = entries.last().and_then(|entry| entry.payload.clone()).expect("a payload");
+    assert_eq!(payload, any("t/\u{1}", &[0, 1, 2, 255]));
 }

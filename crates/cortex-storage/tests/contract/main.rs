@@ -17,6 +17,7 @@ mod holders;
 mod journal;
 mod ledger;
 mod metrics;
+mod postgres;
 mod records;
 mod runnable;
 mod sessions;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cortex_core::Clock;
 use prost_types::Timestamp;
 use tokio_stream::StreamExt;
 
@@ -62,8 +63,7 @@ async fn a_queued_message_is_runnable(f: &Fixture) {
 async fn a_wait_ends_by_a_command_or_at_its_time(f: &Fixture) {
     let held = f.held().await;
     held.open_turn().await;
-    let now = std::time::SystemTime::now();
-    let wake_at = Some(Timestamp::from(now + Duration::from_secs(60)));
+    let wake_at = Some(Timestamp::from(f.clock.now() + Duration::from_secs(60)));
     held.release(1, Some(SessionWait { wake_at })).await.expect("released");
     assert!(!f.is_runnable(&held.session).await);
     f.advance(Duration::from_secs(61));

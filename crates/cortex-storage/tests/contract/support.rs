@@ -1,11 +1,14 @@
 //! A storage with its clients and a clock that the test moves, and short forms of requests.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
-use cortex_config::ByteSize;
+use cortex_config::{ByteSize, SecretString};
 use cortex_core::{CallId, ClaimantId, ExecutionId, HolderId, ManualClock, MessageId, TurnId};
 pub use cortex_proto::cortex::storage::v1::*;
 use cortex_proto::cortex::storage::v1::{
@@ -16,22 +19,42 @@ use cortex_proto::cortex::storage::v1::{
 };
 use cortex_rpc::Transport;
 use cortex_storage::{CacheBounds, Limits, Storage, StorageConfig};
+use cortex_testkit::{Postgres, PostgresDatabase};
 use prost_types::Any;
 use tempfile::TempDir;
 use tonic::{Code, Status};
 
-/// Runs tests of the contract on each adapter.
+/// Runs tests of the contract on each database; with two replicas, each call goes to the other one
+/// than the call before.
 macro_rules! contract {
     ($($name:ident),* $(,)?) => {
         mod sqlite {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    let fixture = crate::support::Fixture::sqlite().await;
-                    super::$name(&fixture).await;
-                }
-            )*
+            contract!(Sqlite: $($name),*);
         }
+        mod postgres {
+            contract!(Postgres: $($name),*);
+        }
+        mod postgres_replicas {
+            contract!(PostgresReplicas: $($name),*);
+        }
+    };
+    (one replica: $($name:ident),* $(,)?) => {
+        mod sqlite_alone {
+            contract!(Sqlite: $($name),*);
+        }
+        mod postgres_alone {
+            contract!(Postgres: $($name),*);
+        }
+    };
+    ($database:ident: $($name:ident),*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let database = crate::support::Database::$database;
+                let fixture = crate::support::Fixture::open(database).await;
+                super::$name(&fixture).await;
+            }
+        )*
     };
 }
 
@@ -45,61 +68,109 @@ pub fn config() -> StorageConfig {
     }
 }
 
-/// A storage with its clients and its clock.
+/// What stores, and how many serve it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    /// A file, which one process has.
+    Sqlite,
+    /// A database that one replica serves.
+    Postgres,
+    /// A database that two replicas serve.
+    PostgresReplicas,
+}
+
+/// A storage, or two on one database, with their clients and their clock.
 pub struct Fixture {
-    pub storage: Storage,
+    pub replicas: Vec<Storage>,
     pub clock: Arc<ManualClock>,
-    pub transport: Transport,
+    transports: Vec<Transport>,
+    calls: AtomicUsize,
     config: StorageConfig,
     dir: TempDir,
+    /// Dropped last.
+    database: Option<PostgresDatabase<'static>>,
 }
 
 pub type Journal = JournalServiceClient<Transport>;
 
 impl Fixture {
     pub async fn sqlite() -> Self {
-        Self::sqlite_with(config()).await
+        Self::open(Database::Sqlite).await
     }
 
     pub async fn sqlite_with(config: StorageConfig) -> Self {
+        Self::open_with(Database::Sqlite, config).await
+    }
+
+    pub async fn open(database: Database) -> Self {
+        Self::open_with(database, config()).await
+    }
+
+    pub async fn open_with(database: Database, mut config: StorageConfig) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let clock = Arc::new(ManualClock::new(SystemTime::now()));
-        let storage = Storage::open(config.clone(), dir.path(), clock.clone()).await;
-        let storage = storage.expect("storage opens");
-        let transport = storage.transport();
-        Self { storage, clock, transport, config, dir }
+        let postgres = (database != Database::Sqlite).then(|| Postgres::shared().database());
+        config.postgres.url = postgres.as_ref().map(|made| SecretString::new(made.url()));
+        let count = if database == Database::PostgresReplicas { 2 } else { 1 };
+        let mut replicas = Vec::new();
+        for _ in 0..count {
+            let opened = Storage::open_at(config.clone(), dir.path(), clock.clone()).await;
+            replicas.push(opened.expect("storage opens"));
+        }
+        let transports = replicas.iter().map(Storage::transport).collect();
+        Self {
+            replicas,
+            clock,
+            transports,
+            calls: AtomicUsize::new(0),
+            config,
+            dir,
+            database: postgres,
+        }
+    }
+
+    /// Runs a statement in the database, which is PostgreSQL.
+    pub fn sql(&self, statement: &str) {
+        let database = self.database.as_ref().expect("PostgreSQL");
+        database.server().sql_in(database.name(), statement);
+    }
+
+    /// The way to the next replica.
+    pub fn transport(&self) -> Transport {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        self.transports[call % self.transports.len()].clone()
     }
 
     pub fn journal(&self) -> Journal {
-        JournalServiceClient::new(self.transport.clone()).max_decoding_message_size(16 << 20)
+        JournalServiceClient::new(self.transport()).max_decoding_message_size(16 << 20)
     }
 
     pub fn sessions(&self) -> SessionServiceClient<Transport> {
-        SessionServiceClient::new(self.transport.clone())
+        SessionServiceClient::new(self.transport())
     }
 
     pub fn history(&self) -> HistoryServiceClient<Transport> {
-        HistoryServiceClient::new(self.transport.clone()).max_decoding_message_size(16 << 20)
+        HistoryServiceClient::new(self.transport()).max_decoding_message_size(16 << 20)
     }
 
     pub fn state(&self) -> StateServiceClient<Transport> {
-        StateServiceClient::new(self.transport.clone())
+        StateServiceClient::new(self.transport())
     }
 
     pub fn records(&self) -> RecordServiceClient<Transport> {
-        RecordServiceClient::new(self.transport.clone())
+        RecordServiceClient::new(self.transport())
     }
 
     pub fn metrics(&self) -> MetricServiceClient<Transport> {
-        MetricServiceClient::new(self.transport.clone())
+        MetricServiceClient::new(self.transport())
     }
 
     pub fn cache(&self) -> CacheServiceClient<Transport> {
-        CacheServiceClient::new(self.transport.clone())
+        CacheServiceClient::new(self.transport())
     }
 
     pub fn artifacts(&self) -> ArtifactServiceClient<Transport> {
-        ArtifactServiceClient::new(self.transport.clone())
+        ArtifactServiceClient::new(self.transport())
     }
 
     /// Where the storage keeps what is not in the database.
@@ -109,10 +180,13 @@ impl Fixture {
 
     /// Closes the storage and opens it again.
     pub async fn reopen(&mut self) {
-        self.storage.close().await;
-        let storage = Storage::open(self.config.clone(), self.dir.path(), self.clock.clone());
-        self.storage = storage.await.expect("storage opens");
-        self.transport = self.storage.transport();
+        for replica in &mut self.replicas {
+            replica.close().await;
+            let clock = self.clock.clone();
+            let opened = Storage::open_at(self.config.clone(), self.dir.path(), clock).await;
+            *replica = opened.expect("storage opens");
+        }
+        self.transports = self.replicas.iter().map(Storage::transport).collect();
     }
 
     pub fn advance(&self, by: Duration) {

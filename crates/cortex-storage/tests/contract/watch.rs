@@ -17,6 +17,7 @@ contract! {
     deleting_the_session_ends_its_watches,
     watchers_see_the_same_log_while_it_is_written,
     entries_too_large_to_push_are_read_from_the_log,
+    closing_storage_ends_its_watches,
 }
 
 /// One watcher.
@@ -175,12 +176,21 @@ async fn entries_too_large_to_push_are_read_from_the_log(f: &Fixture) {
     assert_eq!(entries[1].payload.as_ref().expect("a payload").value.len(), 3 << 20);
 }
 
-/// A watcher that fell behind the channel reads the log, and the writer never waits for it.
 #[tokio::test]
-async fn a_watcher_that_falls_behind_catches_up_from_the_log() {
+async fn a_watcher_that_falls_behind_catches_up_on_sqlite() {
+    falls_behind(Database::Sqlite).await;
+}
+
+#[tokio::test]
+async fn a_watcher_that_falls_behind_catches_up_on_postgres() {
+    falls_behind(Database::PostgresReplicas).await;
+}
+
+/// A watcher that fell behind the channel reads the log, and the writer never waits for it.
+async fn falls_behind(database: Database) {
     let mut config = StorageConfig::default();
     config.buffers.watch_commits = 2;
-    let f = Fixture::sqlite_with(config).await;
+    let f = Fixture::open_with(database, config).await;
     let held = f.held().await;
     let mut watcher = Watcher::open(&f, &held.session, 0).await.expect("a watch");
     watcher.batch().await.expect("no error").expect("a first batch");
@@ -193,13 +203,13 @@ async fn a_watcher_that_falls_behind_catches_up_from_the_log() {
 }
 
 /// A watcher whose storage closes is told so.
-#[tokio::test]
-async fn closing_storage_ends_its_watches() {
-    let f = Fixture::sqlite().await;
+async fn closing_storage_ends_its_watches(f: &Fixture) {
     let session = f.session().await;
-    let mut watcher = Watcher::open(&f, &session, 0).await.expect("a watch");
+    let mut watcher = Watcher::open(f, &session, 0).await.expect("a watch");
     watcher.batch().await.expect("no error").expect("a first batch");
-    f.storage.close().await;
+    for replica in &f.replicas {
+        replica.close().await;
+    }
     refused(watcher.batch().await, Code::Unavailable, "STORAGE_CLOSED");
     let answer = f.submit(&session, CommandKind::Message).await;
     refused(answer, Code::Unavailable, "STORAGE_CLOSED");

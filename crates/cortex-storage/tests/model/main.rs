@@ -15,17 +15,40 @@ use proptest::{collection::vec, prelude::*, test_runner::Config};
 
 /// Cases of the short form; `PROPTEST_CASES` sets more.
 const SHORT: u32 = 24;
+/// Of these as many on PostgreSQL, where each takes long.
+const POSTGRES: u32 = 4;
 
-fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(SHORT)
+fn config(part: u32) -> Config {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    let cases = cases.unwrap_or(SHORT).div_ceil(part);
+    Config { cases, failure_persistence: None, ..Config::default() }
+}
+
+fn run(replicas: Option<usize>, steps: &[step::Step]) -> run::Checked {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run::Run::new(replicas).run(steps))
 }
 
 proptest! {
-    #![proptest_config(Config { cases: cases(), failure_persistence: None, ..Config::default() })]
+    #![proptest_config(config(1))]
 
     #[test]
     fn storage_and_model_agree(steps in vec(step::any(), 1..120)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(run::Run::new().run(&steps))?;
+        run(None, &steps)?;
+    }
+
+}
+
+proptest! {
+    #![proptest_config(config(SHORT / POSTGRES))]
+
+    #[test]
+    fn postgres_and_model_agree(steps in vec(step::any(), 1..120)) {
+        run(Some(1), &steps)?;
+    }
+
+    #[test]
+    fn two_replicas_on_postgres_and_model_agree(steps in vec(step::any(), 1..120)) {
+        run(Some(2), &steps)?;
     }
 }

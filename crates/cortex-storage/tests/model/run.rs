@@ -2,16 +2,21 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
+use cortex_config::SecretString;
 use cortex_core::{CallId, ClaimantId, Clock, ExecutionId, HolderId, ManualClock, TurnId};
 use cortex_proto::cortex::storage::v1::{
     journal_service_client::JournalServiceClient, session_service_client::SessionServiceClient, *,
 };
 use cortex_rpc::Transport;
 use cortex_storage::{Storage, StorageConfig};
+use cortex_testkit::{Postgres, PostgresDatabase};
 use proptest::prelude::{TestCaseError, prop_assert_eq};
 use prost_types::Any;
 use tempfile::TempDir;
@@ -28,8 +33,13 @@ pub type Checked<T = ()> = Result<T, TestCaseError>;
 pub struct Run {
     pub(crate) model: Model,
     dir: TempDir,
+    config: StorageConfig,
+    _database: Option<PostgresDatabase<'static>>,
+    /// Storages on one database.
+    replicas: usize,
+    turn: AtomicUsize,
     clock: Arc<ManualClock>,
-    pub(crate) storage: Option<Storage>,
+    pub(crate) storages: Vec<Storage>,
     pub(crate) sessions: Vec<String>,
     pub(crate) holders: Vec<String>,
     instances: [String; 2],
@@ -65,14 +75,22 @@ fn any(value: &str) -> Option<Any> {
 }
 
 impl Run {
-    pub fn new() -> Self {
+    /// On SQLite, or on PostgreSQL with so many replicas.
+    pub fn new(replicas: Option<usize>) -> Self {
+        let mut config = StorageConfig::default();
+        let database = replicas.map(|_| Postgres::shared().database());
+        config.postgres.url = database.as_ref().map(|made| SecretString::new(made.url()));
         Self {
+            config,
+            _database: database,
+            replicas: replicas.unwrap_or(1),
+            turn: AtomicUsize::new(0),
             model: Model::new(SESSIONS),
             dir: tempfile::tempdir().expect("a temporary directory"),
             clock: Arc::new(ManualClock::new(
                 SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
             )),
-            storage: None,
+            storages: Vec::new(),
             sessions: Vec::new(),
             holders: Vec::new(),
             instances: ["node-1".into(), "node-2".into()],
@@ -108,8 +126,10 @@ impl Run {
         self.check_logs().await
     }
 
+    /// The way to the next replica.
     fn transport(&self) -> Transport {
-        self.storage.as_ref().expect("storage is open").transport()
+        let call = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.storages[call % self.storages.len()].transport()
     }
 
     pub(crate) fn journal(&self) -> JournalServiceClient<Transport> {
@@ -117,12 +137,14 @@ impl Run {
     }
 
     async fn open(&mut self) {
-        if let Some(storage) = self.storage.take() {
+        for storage in self.storages.drain(..) {
             storage.close().await;
         }
-        let config = StorageConfig::default();
-        let opened = Storage::open(config, self.dir.path(), self.clock.clone()).await;
-        self.storage = Some(opened.expect("storage opens"));
+        for _ in 0..self.replicas {
+            let config = self.config.clone();
+            let opened = Storage::open_at(config, self.dir.path(), self.clock.clone()).await;
+            self.storages.push(opened.expect("storage opens"));
+        }
     }
 
     fn request_id(&mut self) -> String {

@@ -1,9 +1,17 @@
 //! What the writer remembers of the committed database, so that a hot append reads nothing.
 //!
-//! The writer is the only one who writes, so what is here is what is stored. When a transaction fails,
-//! all of it is forgotten and read anew.
+//! SQLite's writer is the only one who writes, so what is here is what is stored. When a transaction
+//! fails, all of it is forgotten and read anew.
+//!
+//! A database that others write too is another matter: there only what never changes is remembered,
+//! the numbers of tenants, names and sessions. Everything else is read in each batch under locks, and
+//! new numbers come from the database.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use cortex_core::HolderId;
 
@@ -48,7 +56,32 @@ pub(super) struct Cache {
     pub(super) heads: Recent<SessionNo, OwnedHead>,
     pub(super) starts: Starts,
     pub(super) next_name: i64,
-    pub(super) next_session: i64,
+    next_session: i64,
+    /// Of a database that others write too.
+    shared: Option<Shared>,
+}
+
+/// New numbers of a database that others write too: what was reserved, and what is wanted beyond.
+#[derive(Debug, Default)]
+struct Shared {
+    tenants: HashMap<Tenant, TenantNo>,
+    sessions: VecDeque<SessionNo>,
+    wanted: Mutex<Wanted>,
+}
+
+/// Numbers that a batch needs and that are not reserved for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// Of tenants that are not known.
+    pub(super) tenants: BTreeSet<Tenant>,
+    /// Of new sessions: how many.
+    pub(super) sessions: usize,
+}
+
+impl Shared {
+    fn wanted(&self) -> std::sync::MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Cache {
@@ -63,13 +96,104 @@ impl Cache {
             starts: Starts::new(heads),
             next_name: next(conn, "SELECT coalesce(max(name_no), 0) FROM names").await?,
             next_session: next(conn, NEXT_SESSION).await?,
+            shared: conn.is_shared().then(Shared::default),
         })
+    }
+
+    /// Whether others write the database too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.is_some()
     }
 
     /// The number of a tenant that has rows.
     pub(super) fn tenant(&self, tenant: &Tenant) -> Option<TenantNo> {
-        self.tenants.get(tenant).map(|row| row.no)
+        let known = self.tenants.get(tenant).map(|row| row.no);
+        if let (None, Some(shared)) = (known, &self.shared)
+            && !shared.tenants.contains_key(tenant)
+        {
+            shared.wanted().tenants.insert(tenant.clone());
+        }
+        known
     }
+
+    /// The number of a tenant that gets its first row.
+    pub(super) fn new_tenant(&mut self, tenant: &Tenant) -> TenantNo {
+        let last = self.tenants.values().map(|row| row.no.0).max().unwrap_or(0);
+        let reserved = self.shared.as_mut().and_then(|shared| shared.tenants.remove(tenant));
+        let no = reserved.unwrap_or(TenantNo(last + 1));
+        self.tenants.insert(tenant.clone(), TenantRow { no, revision: 0 });
+        no
+    }
+
+    /// The number of a new session.
+    pub(super) fn new_session(&mut self) -> SessionNo {
+        if let Some(shared) = &mut self.shared {
+            if let Some(reserved) = shared.sessions.pop_front() {
+                return reserved;
+            }
+            shared.wanted().sessions += 1;
+        }
+        self.next_session += 1;
+        SessionNo(self.next_session - 1)
+    }
+
+    /// Begins a batch: what was reserved for the one before is no use to this one. Of a tenant that was
+    /// new then somebody else may have written rows since.
+    pub(super) fn begin_batch(&mut self) {
+        if let Some(shared) = &mut self.shared {
+            *shared = Shared::default();
+        }
+    }
+
+    /// Numbers that the batch needs and that were not reserved. With any of them what was decided
+    /// does not hold: the batch has to be done again.
+    pub(super) fn wanted(&self) -> Wanted {
+        self.shared.as_ref().map_or_else(Wanted::default, |shared| shared.wanted().clone())
+    }
+
+    /// Has numbers for `wanted` from now on, and wants nothing.
+    pub(super) async fn reserve(&mut self, conn: &mut Connection, wanted: &Wanted) -> Result<()> {
+        let Some(shared) = &mut self.shared else { return Ok(()) };
+        *shared.wanted() = Wanted::default();
+        for tenant in &wanted.tenants {
+            let sql = "SELECT tenant, record_revision FROM tenants WHERE name = ?";
+            if let Some(row) = Query::new(sql).tenant(tenant)?.first_on(conn.target()).await? {
+                let row = TenantRow { no: TenantNo(row.try_get(0)?), revision: row.try_get(1)? };
+                self.tenants.insert(tenant.clone(), row);
+            } else {
+                let numbers = reserve(conn, "tenants", "tenant", 1).await?;
+                shared.tenants.extend(numbers.first().map(|no| (tenant.clone(), TenantNo(*no))));
+            }
+        }
+        let missing = wanted.sessions.saturating_sub(shared.sessions.len());
+        if missing > 0 {
+            let numbers = reserve(conn, "sessions", "session", missing).await?;
+            shared.sessions.extend(numbers.into_iter().map(SessionNo));
+        }
+        Ok(())
+    }
+}
+
+/// Numbers that nobody else gets.
+async fn reserve(
+    conn: &mut Connection,
+    table: &str,
+    column: &str,
+    count: usize,
+) -> Result<Vec<i64>> {
+    let rows =
+        Query::new("SELECT nextval(pg_get_serial_sequence(?, ?)) FROM generate_series(1, ?)")
+            .bind(table)?
+            .bind(column)?
+            .bind(i64::try_from(count).unwrap_or(i64::MAX))?
+            .all_on(conn.target())
+            .await?;
+    let mut numbers = Vec::with_capacity(rows.len());
+    for row in &rows {
+        numbers.push(row.try_get(0)?);
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// A number is used again only when nothing of the former session is left.
@@ -92,7 +216,8 @@ async fn load_tenants(conn: &mut Connection) -> Result<HashMap<Tenant, TenantRow
     Ok(tenants)
 }
 
-async fn load_holders(conn: &mut Connection) -> Result<Holders> {
+/// Every holder that is remembered.
+pub(super) async fn load_holders(conn: &mut Connection) -> Result<Holders> {
     let sql =
         "SELECT tenant, holder_id, instance, duration, expires_at, voided, voids FROM holders";
     let mut holders = Holders::default();

@@ -30,7 +30,7 @@ impl Caching {
 #[tonic::async_trait]
 impl CacheStore for SqlStore {
     async fn use_cache_entry(&self, tenant: &Tenant, key: &CacheKey) -> Result<CacheEntry> {
-        let now = self.now();
+        let now = self.now().await?;
         let mut entry = self.reader.cached(tenant, key, now).await?;
         let full = {
             let mut uses = self.caching.uses();
@@ -49,7 +49,8 @@ impl CacheStore for SqlStore {
     }
 
     async fn cache_entries(&self, tenant: &Tenant, query: CacheQuery) -> Result<Page<CacheEntry>> {
-        let mut page = self.reader.cached_page(tenant, query, self.now()).await?;
+        let now = self.now().await?;
+        let mut page = self.reader.cached_page(tenant, query, now).await?;
         let uses = self.caching.uses();
         for entry in &mut page.items {
             if let Some(last) = uses.last(tenant, &entry.key) {
@@ -107,7 +108,7 @@ impl SqlStore {
     pub(super) async fn remove_expired_cached(&self, tenant: Option<&Tenant>) -> Result<u64> {
         let mut removed = 0;
         loop {
-            let entries = self.reader.expired_cached(tenant, self.now()).await?;
+            let entries = self.reader.expired_cached(tenant, self.now().await?).await?;
             if entries.is_empty() {
                 return Ok(removed);
             }

@@ -1,5 +1,7 @@
 //! Connections of either database, and how statements run on them.
 
+use std::time::Duration;
+
 use futures::{StreamExt, stream::BoxStream};
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
@@ -9,7 +11,7 @@ use sqlx::{
 use super::{row::Row, value::Value};
 use crate::{
     adapters::{
-        postgres,
+        postgres::{self, PostgresLocation},
         sqlite::{self, SqliteLocation},
     },
     error::Result,
@@ -20,6 +22,8 @@ use crate::{
 pub(in crate::adapters) enum Location {
     /// A file.
     Sqlite(SqliteLocation),
+    /// A server.
+    Postgres(PostgresLocation),
 }
 
 impl Location {
@@ -27,6 +31,20 @@ impl Location {
     pub(super) async fn writer(&self) -> Result<Connection> {
         match self {
             Self::Sqlite(location) => Ok(Connection::Sqlite(location.writer().await?)),
+            Self::Postgres(location) => Ok(Connection::Postgres(location.writer().await?)),
+        }
+    }
+
+    /// Whether others may write the same database.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// How long a write is tried again when that may help. None: the first failure counts.
+    pub(super) fn retry_for(&self) -> Duration {
+        match self {
+            Self::Sqlite(_) => Duration::ZERO,
+            Self::Postgres(location) => location.retry_for(),
         }
     }
 }
@@ -36,7 +54,6 @@ pub(in crate::adapters) enum Connection {
     /// To SQLite.
     Sqlite(SqliteConnection),
     /// To PostgreSQL.
-    #[expect(dead_code, reason = "no PostgreSQL can be opened yet")]
     Postgres(PgConnection),
 }
 
@@ -53,8 +70,13 @@ impl Connection {
     pub(super) fn begin(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => "BEGIN IMMEDIATE;",
-            Self::Postgres(_) => "BEGIN;",
+            Self::Postgres(_) => "BEGIN ISOLATION LEVEL READ COMMITTED;",
         }
+    }
+
+    /// Whether others may write the same database.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
     }
 
     /// Says goodbye.
@@ -72,25 +94,30 @@ pub(in crate::adapters) enum Pool {
     /// To SQLite.
     Sqlite(SqlitePool),
     /// To PostgreSQL.
-    #[expect(dead_code, reason = "no PostgreSQL can be opened yet")]
     Postgres(PgPool),
 }
 
 impl Pool {
     /// One of the connections.
-    pub(super) async fn acquire(&self) -> Result<Reading, sqlx::Error> {
+    pub(super) async fn acquire(&self) -> Result<Reading> {
         match self {
             Self::Sqlite(pool) => Ok(Reading::Sqlite(pool.acquire().await?)),
-            Self::Postgres(pool) => Ok(Reading::Postgres(pool.acquire().await?)),
+            Self::Postgres(pool) => match pool.acquire().await {
+                Ok(conn) => Ok(Reading::Postgres(conn)),
+                Err(error) => Err(postgres::not_acquired(pool, error)),
+            },
         }
     }
 
     /// One of the connections, on which every read sees the same commits.
-    pub(super) async fn snapshot(&self) -> Result<Snapshot, sqlx::Error> {
+    pub(super) async fn snapshot(&self) -> Result<Snapshot> {
         const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         match self {
             Self::Sqlite(pool) => Ok(Snapshot::Sqlite(pool.begin().await?)),
-            Self::Postgres(pool) => Ok(Snapshot::Postgres(pool.begin_with(BEGIN).await?)),
+            Self::Postgres(pool) => match pool.begin_with(BEGIN).await {
+                Ok(tx) => Ok(Snapshot::Postgres(tx)),
+                Err(error) => Err(postgres::not_acquired(pool, error)),
+            },
         }
     }
 
@@ -173,7 +200,7 @@ impl<'c> Target<'c> {
                 for (sql, count) in postgres::statements(&sql) {
                     let args = postgres::arguments(values.by_ref().take(count))?;
                     let query = sqlx::query_with(AssertSqlSafe(sql), args).persistent(keep);
-                    query.execute(&mut *conn).await?;
+                    bounded(query.execute(&mut *conn)).await?;
                 }
             }
         }
@@ -198,7 +225,7 @@ impl<'c> Target<'c> {
                 for (sql, count) in postgres::statements(&sql) {
                     let args = postgres::arguments(values.by_ref().take(count))?;
                     let query = sqlx::query_with(AssertSqlSafe(sql), args).persistent(keep);
-                    let found = query.fetch_all(&mut *conn).await?;
+                    let found = bounded(query.fetch_all(&mut *conn)).await?;
                     rows.extend(found.into_iter().map(Row::Postgres));
                 }
                 Ok(rows)
@@ -232,5 +259,17 @@ impl<'c> Target<'c> {
             Self::Sqlite(conn) => conn.execute(sqlx::raw_sql(sql)).await.map(|_done| ()),
             Self::Postgres(conn) => conn.execute(sqlx::raw_sql(sql)).await.map(|_done| ()),
         }
+    }
+}
+
+/// How long a statement on PostgreSQL may take. The server ends it before that, if it can be reached.
+const STATEMENT: Duration = Duration::from_secs(40);
+
+async fn bounded<T>(
+    statement: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    match tokio::time::timeout(STATEMENT, statement).await {
+        Ok(outcome) => outcome,
+        Err(_elapsed) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
     }
 }

@@ -7,8 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     cache::Cache,
-    needs::Needs,
+    database::{Connection, Location},
+    needs::{HolderNeeds, Needs},
     ops::{ForgetMetricRequests, Operation, RemoveExpired},
+    query::Query,
     store::SqlStore,
     work::Work,
 };
@@ -23,7 +25,13 @@ const HOLDER_STEPS: u32 = 600;
 pub(super) const STEP_ROWS: i64 = 2_000;
 
 /// Works every `housekeeping_interval` until the store is gone.
-pub(super) async fn run(store: Weak<SqlStore>, config: StorageConfig, stop: CancellationToken) {
+pub(super) async fn run(
+    store: Weak<SqlStore>,
+    location: Location,
+    config: StorageConfig,
+    stop: CancellationToken,
+) {
+    let mut turn = Turn { location, conn: None, mine: false };
     let interval = config.housekeeping_interval.get();
     let retention = Retention {
         tombstones: config.tombstone_retention.get(),
@@ -32,7 +40,11 @@ pub(super) async fn run(store: Weak<SqlStore>, config: StorageConfig, stop: Canc
     let mut step = 0_u32;
     while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
         let Some(store) = store.upgrade() else { return };
-        let kept = store.keep_house(retention, step.is_multiple_of(HOLDER_STEPS)).await;
+        let kept = match turn.is_mine().await {
+            Ok(true) => store.keep_house(retention, step.is_multiple_of(HOLDER_STEPS)).await,
+            Ok(false) => store.write_uses().await,
+            Err(error) => Err(error),
+        };
         step = step.wrapping_add(1);
         if let Err(error) = kept {
             tracing::warn!(%error, "housekeeping failed, and is tried again");
@@ -47,10 +59,49 @@ pub(super) struct Retention {
     pub(super) metric_requests: Duration,
 }
 
+/// Whose turn it is to keep house. Of several replicas it is that of one, as long as its connection
+/// lives.
+struct Turn {
+    location: Location,
+    conn: Option<Connection>,
+    mine: bool,
+}
+
+impl Turn {
+    async fn is_mine(&mut self) -> Result<bool> {
+        if !self.location.is_shared() {
+            return Ok(true);
+        }
+        let asked = self.ask().await;
+        self.mine = *asked.as_ref().unwrap_or(&false);
+        if asked.is_err() {
+            self.conn = None;
+        }
+        asked
+    }
+
+    async fn ask(&mut self) -> Result<bool> {
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => {
+                self.mine = false;
+                self.location.writer().await?
+            }
+        };
+        let conn = self.conn.insert(conn);
+        let sql = if self.mine { "SELECT 1" } else { LOCK };
+        let row = Query::new(sql).first_on(conn.target()).await?;
+        Ok(row.map_or(Ok(false), |row| row.try_get(0))?)
+    }
+}
+
+/// Ends with the connection.
+const LOCK: &str = "SELECT pg_try_advisory_lock(7021952003)::int";
+
 impl SqlStore {
     /// Forgets holders that are long gone.
     pub(super) async fn forget_holders(&self) -> Result<()> {
-        let before = self.now().before(HOLDER_RETENTION);
+        let before = self.now().await?.before(HOLDER_RETENTION);
         self.write(ForgetHolders { before }).await
     }
 
@@ -59,17 +110,18 @@ impl SqlStore {
         if holders {
             self.forget_holders().await?;
         }
-        let keys = self.reader.expired_records(self.now()).await?;
+        let now = self.now().await?;
+        let keys = self.reader.expired_records(now).await?;
         if !keys.is_empty() {
             self.write(RemoveExpired { keys }).await?;
         }
         self.write_uses().await?;
         self.remove_expired_cached(None).await?;
-        let before = self.now().before(retention.metric_requests);
+        let before = now.before(retention.metric_requests);
         if self.reader.has_metric_requests(before).await? {
             self.write(ForgetMetricRequests { before }).await?;
         }
-        let before = self.now().before(retention.tombstones);
+        let before = now.before(retention.tombstones);
         if self.reader.has_tombstones(before).await? {
             self.write(ForgetTombstones { before }).await?;
         }
@@ -120,7 +172,9 @@ struct ForgetHolders {
 impl Operation for ForgetHolders {
     type Answer = ();
 
-    fn needs(&self, _: &Cache, _: &mut Needs) {}
+    fn needs(&self, _: &Cache, needs: &mut Needs) {
+        needs.holders(HolderNeeds::Write);
+    }
 
     fn decide(&self, work: &mut Work<'_>) -> Result<()> {
         let over =

@@ -2,7 +2,11 @@
 
 mod cached;
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use super::{
     cache::{Cache, OwnedHead, TenantNo},
@@ -23,14 +27,22 @@ use crate::{
 };
 
 /// Reads what `needs` names. What the cache has is taken out of it; [`Work`] puts it back after the
-/// commit.
+/// commit. In a database that others write too, everything is locked first, and the time is its own
+/// unless `time` is given.
 pub(super) async fn load<'a>(
     tx: &mut Transaction<'_>,
     cache: &'a mut Cache,
     needs: Needs,
-    now: Stamp,
+    time: Option<Stamp>,
 ) -> Result<Work<'a>> {
     let mut loader = Loader { tx, cache, read: Read::default() };
+    let mut now = time.unwrap_or_default();
+    if loader.cache.is_shared() {
+        let moment = loader.lock(&needs).await?;
+        loader.tx.number = Some(moment.transaction);
+        let before = loader.read.heads.values().map(|owned| owned.head.updated_at).max();
+        now = time.unwrap_or(moment.now).max(before.unwrap_or_default());
+    }
     let mut by_number = loader.executions(&needs).await?;
     by_number.extend(loader.artifacts(&needs).await?);
     loader.heads(&needs, by_number).await?;
@@ -45,15 +57,15 @@ pub(super) async fn load<'a>(
     Ok(Work { now, cache, read, writes: Writes::default() })
 }
 
-struct Loader<'t, 'c, 'a> {
-    tx: &'t mut Transaction<'c>,
-    cache: &'a mut Cache,
-    read: Read,
+pub(super) struct Loader<'t, 'c, 'a> {
+    pub(super) tx: &'t mut Transaction<'c>,
+    pub(super) cache: &'a mut Cache,
+    pub(super) read: Read,
 }
 
 impl Loader<'_, '_, '_> {
     /// Runs `SELECT … FROM (VALUES rows) v CROSS JOIN …` unless there are no rows.
-    async fn select<R>(
+    pub(super) async fn select<R>(
         &mut self,
         columns: &str,
         (width, tables): (usize, &str),
@@ -110,6 +122,9 @@ impl Loader<'_, '_, '_> {
     async fn heads(&mut self, needs: &Needs, by_number: HashSet<SessionNo>) -> Result<()> {
         const BY_ID: &str = " v CROSS JOIN sessions s ON s.tenant = v.column1 \
             AND s.session_id = v.column2 CROSS JOIN heads h ON h.session = s.session";
+        if self.cache.is_shared() {
+            return self.are_locked(by_number.iter());
+        }
         let mut unknown = Vec::new();
         for key in needs.sessions.keys() {
             let Some(session) = self.cache.ids.take(key) else {
@@ -176,7 +191,7 @@ impl Loader<'_, '_, '_> {
         Ok(())
     }
 
-    fn keep(&mut self, owned: OwnedHead) {
+    pub(super) fn keep(&mut self, owned: OwnedHead) {
         let key = (owned.tenant, owned.head.session_id.clone());
         self.read.ids.insert(key, owned.head.session);
         self.read.heads.insert(owned.head.session, owned);
@@ -359,6 +374,9 @@ impl Loader<'_, '_, '_> {
             self.read.creations.insert((tenant, key), (fingerprint, session));
             sessions.insert(session);
         }
+        if self.cache.is_shared() {
+            return self.are_locked(sessions.iter());
+        }
         self.heads_by_number(sessions).await
     }
 
@@ -398,4 +416,31 @@ fn chosen(
     wanted: impl Fn(&SessionNeeds) -> bool,
 ) -> Vec<SessionNo> {
     sessions.iter().filter(|(_, needs)| wanted(needs)).map(|(no, _)| *no).collect()
+}
+
+/// Gives numbers to names that come up for the first time in a database that others write too.
+pub(super) async fn number_names(tx: &mut Transaction<'_>, work: &mut Work<'_>) -> Result<()> {
+    let new: BTreeSet<Arc<str>> = work.unknown_names().cloned().collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = new.into_iter().collect();
+    let mut script = tx.script();
+    let conflict = "ORDER BY column1 ON CONFLICT (name) DO NOTHING";
+    script.insert(("names (name)", 1, conflict), &names, |script, name| {
+        script.bind(&**name);
+    });
+    let before = "SELECT n.name, n.name_no FROM ";
+    script.values(
+        (before, 1, " v CROSS JOIN names n ON n.name = v.column1"),
+        &names,
+        |script, name| {
+            script.bind(&**name);
+        },
+    );
+    for row in &tx.fetch(script).await? {
+        let (name, number): (Cow<'_, str>, i64) = (row.try_get(0)?, row.try_get(1)?);
+        work.read.names.insert(name.into(), number);
+    }
+    Ok(())
 }

@@ -42,8 +42,9 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS schema_versions (
     applied_at     BIGINT NOT NULL
 )";
 
-/// Of all programs, only one at a time may change the schema.
-const POSTGRES_LOCK: &str = "SELECT pg_advisory_xact_lock(7021952001)";
+/// Of all programs, only one at a time may change the schema, and a step may take its time.
+const POSTGRES_LOCK: &str = "SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = 0; \
+    SELECT pg_advisory_xact_lock(7021952001)";
 
 /// Brings the database to this program's schema, or finds that it is newer and usable.
 ///
@@ -104,9 +105,25 @@ async fn state(conn: &mut Connection) -> Result<(i64, i64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use cortex_core::SystemClock;
+    use cortex_testkit::Postgres;
     use sqlx::{Connection as _, sqlite::SqliteConnection};
 
     use super::*;
+    use crate::{
+        adapters::{
+            postgres::{self, PostgresLocation},
+            sql::SqlStore,
+            sqlite,
+        },
+        config::StorageConfig,
+        journal::Fingerprint,
+        ports::SessionStore,
+        session::{NewSession, SessionQuery},
+        tenant::Tenant,
+    };
 
     async fn memory() -> Result<Connection> {
         Ok(Connection::Sqlite(SqliteConnection::connect("sqlite::memory:").await?))
@@ -115,6 +132,50 @@ mod tests {
     async fn run(conn: &mut Connection, sql: &str) -> Result<i64> {
         let row = Query::new(sql).first_on(conn.target()).await?;
         Ok(row.map_or(Ok(0), |row| row.try_get(0))?)
+    }
+
+    /// The steps of a later program: a step that only adds, and with `contract` one that also takes
+    /// away what this program needs.
+    fn later(contract: bool) -> Vec<Step> {
+        const ADD: &str = "ALTER TABLE heads ADD COLUMN later INTEGER; \
+            CREATE TABLE later (a INTEGER) STRICT;";
+        const POSTGRES: &str = "ALTER TABLE heads ADD COLUMN later BIGINT; \
+            CREATE TABLE later (a BIGINT);";
+        const TAKE_AWAY: &str = "DROP TABLE later;";
+        let ours = STEPS.len() as i64;
+        let step = |version, min_compatible, sqlite, postgres| Step {
+            version,
+            min_compatible,
+            sqlite,
+            postgres,
+        };
+        let mut steps: Vec<Step> = STEPS
+            .iter()
+            .map(|s| Step { version: s.version, min_compatible: s.min_compatible, ..*s })
+            .collect();
+        steps.push(step(ours + 1, 1, ADD, POSTGRES));
+        if contract {
+            steps.push(step(ours + 2, ours + 1, TAKE_AWAY, TAKE_AWAY));
+        }
+        steps
+    }
+
+    async fn create(store: &SqlStore) -> Result<()> {
+        let new = NewSession {
+            agent_name: "assistant".into(),
+            user_id: String::new(),
+            metadata: "{}".into(),
+            initial_state: None,
+            manifest_digest: String::new(),
+            request_id: None,
+            fingerprint: Fingerprint::default(),
+        };
+        store.create_session(&Tenant::default(), new).await.map(drop)
+    }
+
+    async fn sessions(store: &SqlStore) -> Result<usize> {
+        let page = store.sessions(&Tenant::default(), SessionQuery::default()).await?;
+        Ok(page.items.len())
     }
 
     #[tokio::test]
@@ -128,13 +189,86 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_database_of_a_later_program_is_used_only_if_it_allows_that() -> Result<()> {
+    async fn a_step_that_fails_leaves_nothing_behind() -> Result<()> {
         let mut conn = memory().await?;
+        let sql = "CREATE TABLE half (a BIGINT); INSERT INTO nowhere VALUES (1);";
+        let steps = [Step { version: 1, min_compatible: 1, sqlite: sql, postgres: sql }];
+        assert!(migrate_by(&mut conn, &steps).await.is_err());
         migrate(&mut conn).await?;
-        run(&mut conn, "INSERT INTO schema_versions VALUES (98, 1, 0)").await?;
-        migrate(&mut conn).await?;
-        run(&mut conn, "INSERT INTO schema_versions VALUES (99, 99, 0)").await?;
-        assert!(migrate(&mut conn).await.is_err());
+        assert!(run(&mut conn, "SELECT count(*) FROM half").await.is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn steps_are_numbered_and_only_older_programs_are_excluded() {
+        for (place, step) in STEPS.iter().enumerate() {
+            assert_eq!(step.version, place as i64 + 1);
+            assert!((1..=step.version).contains(&step.min_compatible));
+        }
+    }
+
+    /// From each earlier version, by this program and by a later one, in the file of a program that
+    /// goes on after that.
+    #[tokio::test]
+    async fn a_file_of_each_version_is_upgraded_and_older_programs_go_on() -> Result<()> {
+        for version in 0..=STEPS.len() {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let path = dir.path().join("cortex.db");
+            let url = format!("sqlite://{}?mode=rwc", path.display());
+            let mut conn = Connection::Sqlite(SqliteConnection::connect(&url).await?);
+            migrate_by(&mut conn, &STEPS[..version]).await?;
+            let config = StorageConfig::default();
+            let open = || sqlite::open(path.clone(), &config, Arc::new(SystemClock));
+            let this = open().await?;
+            create(&this).await?;
+            this.close().await;
+            migrate_by(&mut conn, &later(false)).await?;
+            let this = open().await?;
+            create(&this).await?;
+            assert_eq!(sessions(&this).await?, 2);
+            this.close().await;
+            migrate_by(&mut conn, &later(true)).await?;
+            let refused = open().await.err().expect("it is too old");
+            assert!(refused.to_string().contains("needs a program of schema"), "{refused}");
+        }
+        Ok(())
+    }
+
+    /// The same on PostgreSQL, where an older replica serves all the time.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_database_of_each_version_is_upgraded_under_an_older_replica() -> Result<()> {
+        for version in 0..=STEPS.len() {
+            let database = Postgres::shared().database();
+            let config = StorageConfig::default();
+            let location = PostgresLocation::parse(&database.url(), &config)?;
+            let mut conn = Connection::Postgres(location.writer().await?);
+            migrate_by(&mut conn, &STEPS[..version]).await?;
+            let older = postgres::open(&database.url(), &config, None).await?;
+            let load = Arc::clone(&older);
+            let serving = tokio::spawn(async move {
+                for _ in 0..200 {
+                    create(&load).await?;
+                }
+                Ok::<_, StorageError>(())
+            });
+            // Two replicas of the later program start at the same time.
+            let mut other = Connection::Postgres(location.writer().await?);
+            let steps = later(false);
+            let (one, two) =
+                futures::join!(migrate_by(&mut conn, &steps), migrate_by(&mut other, &steps));
+            one.and(two)?;
+            let again = postgres::open(&database.url(), &config, None).await?;
+            create(&again).await?;
+            serving.await.expect("it does not panic")?;
+            let count = run(&mut conn, "SELECT count(*) FROM sessions").await?;
+            assert_eq!(count, 201);
+            migrate_by(&mut conn, &later(true)).await?;
+            let refused = postgres::open(&database.url(), &config, None).await.err();
+            let refused = refused.expect("it is too old");
+            assert!(refused.to_string().contains("needs a program of schema"), "{refused}");
+            older.close().await;
+            again.close().await;
+        }
         Ok(())
     }
 }

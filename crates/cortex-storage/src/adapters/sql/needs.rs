@@ -28,6 +28,18 @@ pub(super) struct SessionNeeds {
     pub(super) description: bool,
 }
 
+/// What is needed about holders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum HolderNeeds {
+    /// Nothing.
+    #[default]
+    None,
+    /// Their leases.
+    Read,
+    /// Their leases, to change one.
+    Write,
+}
+
 /// What the operations of a batch need to know.
 #[derive(Debug, Default)]
 pub(super) struct Needs {
@@ -37,7 +49,11 @@ pub(super) struct Needs {
     pub(super) careful: bool,
     pub(super) sessions: HashMap<SessionKey, SessionNeeds>,
     pub(super) executions: HashSet<(TenantNo, ExecutionId)>,
+    pub(super) holders: HolderNeeds,
+    /// Sessions of these holders.
     pub(super) held: HashSet<HolderId>,
+    /// Sessions that are created. Only a guess: numbers are reserved for so many.
+    pub(super) new_sessions: usize,
     pub(super) names: HashSet<Arc<str>>,
     pub(super) creations: HashSet<(TenantNo, RequestKey)>,
     pub(super) records: HashSet<(TenantNo, RecordKey)>,
@@ -64,6 +80,11 @@ impl Needs {
         let tenant = cache.tenant(tenant)?;
         let needs = self.sessions.entry((tenant, id.as_str().to_owned())).or_default();
         Some((tenant, needs))
+    }
+
+    /// The leases of holders.
+    pub(super) fn holders(&mut self, needs: HolderNeeds) {
+        self.holders = self.holders.max(needs);
     }
 
     /// The number of a type or type URL.

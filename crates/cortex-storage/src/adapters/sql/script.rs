@@ -110,11 +110,20 @@ impl Script {
 pub(super) struct Transaction<'c> {
     conn: &'c mut Connection,
     open: bool,
+    /// The database's number for it, if it was asked.
+    pub(super) number: Option<i64>,
+}
+
+/// A commit that did not succeed.
+pub(super) struct CommitFailed {
+    pub(super) error: sqlx::Error,
+    /// The transaction by its number, if it may have been committed all the same.
+    pub(super) unknown: Option<i64>,
 }
 
 impl<'c> Transaction<'c> {
     pub(super) fn new(conn: &'c mut Connection) -> Self {
-        Self { conn, open: false }
+        Self { conn, open: false, number: None }
     }
 
     /// A script that opens the transaction if that has not happened.
@@ -131,13 +140,34 @@ impl<'c> Transaction<'c> {
         script.fetch(self.conn).await
     }
 
-    /// Runs `script` and commits, in one trip. Without anything to run it only ends what is open.
-    pub(super) async fn commit(self, mut script: Script) -> Result<(), sqlx::Error> {
+    /// Runs one statement without values.
+    pub(super) async fn run(&mut self, sql: &str) -> Result<Vec<Row>, sqlx::Error> {
+        let mut script = self.script();
+        script.push(sql);
+        self.fetch(script).await
+    }
+
+    /// The connection that it is on.
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        self.conn
+    }
+
+    /// Runs `script` and commits, in one trip if the database allows that. Without anything to run it
+    /// only ends what is open.
+    pub(super) async fn commit(self, mut script: Script) -> Result<(), CommitFailed> {
         if script.is_empty() && !self.open {
             return Ok(());
         }
-        script.push("COMMIT;");
-        script.execute(self.conn).await
+        let failed = |error| CommitFailed { error, unknown: None };
+        if !self.conn.is_shared() {
+            script.push("COMMIT;");
+            return script.execute(self.conn).await.map_err(failed);
+        }
+        script.execute(self.conn).await.map_err(failed)?;
+        let mut commit = Script::default();
+        commit.push("COMMIT");
+        let number = self.number;
+        commit.execute(self.conn).await.map_err(|error| CommitFailed { error, unknown: number })
     }
 }
 

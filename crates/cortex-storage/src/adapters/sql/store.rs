@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use cortex_core::{Clock, ExecutionId, HolderId, MessageId, PageSize, SessionId};
+use cortex_core::{ExecutionId, HolderId, MessageId, PageSize, SessionId};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinHandle,
@@ -15,13 +15,16 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{
     caching::Caching,
     database::{Connection, Location, Pool},
+    follow::Followers,
     housekeeping,
     ops::{self, Created, InSession, Operation, Ticket, Waiting},
     query::Query,
     read::Reader,
+    time::Timekeeper,
     writer::{Hubs, Writer, standing},
 };
 use crate::{
+    adapters::postgres::Notifier,
     config::StorageConfig,
     error::{Result, StorageError},
     history::{Message, MessageQuery},
@@ -51,36 +54,37 @@ pub(in crate::adapters) struct Opened {
     pub(in crate::adapters) pool: Pool,
     /// Keeps other processes out.
     pub(in crate::adapters) lock: Option<File>,
+    /// By which clock leases end.
+    pub(in crate::adapters) time: Timekeeper,
+    /// Connections that write.
+    pub(in crate::adapters) writers: u32,
+    /// Tells other replicas.
+    pub(in crate::adapters) others: Option<Arc<Notifier>>,
 }
 
 /// Storage on one database. The tasks that it owns end with its last owner; [`SqlStore::close`]
 /// waits for them.
 pub struct SqlStore {
     pub(super) reader: Reader,
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) caching: Caching,
+    time: Timekeeper,
     writes: Mutex<Option<mpsc::Sender<Box<dyn Waiting>>>>,
     /// Kibibytes that writes may bring before one of them is answered.
     room: Semaphore,
     max_room: u32,
     hubs: Hubs,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
-    /// Ends housekeeping.
-    _housekeeping: DropGuard,
+    writers: Mutex<Vec<JoinHandle<()>>>,
+    /// Ends the other tasks.
+    stop: DropGuard,
     /// Keeps other processes out while this one may write.
     lock: Mutex<Option<File>>,
 }
 
 impl SqlStore {
     /// Starts the tasks that work on a database. Needs a tokio runtime.
-    pub(in crate::adapters) fn start(
-        opened: Opened,
-        config: &StorageConfig,
-        clock: Arc<dyn Clock>,
-    ) -> Arc<Self> {
-        let Opened { location, conn, pool, lock } = opened;
+    pub(in crate::adapters) fn start(opened: Opened, config: &StorageConfig) -> Arc<Self> {
         let reader = Reader {
-            pool,
+            pool: opened.pool,
             replay_entries: config.buffers.replay_entries,
             page_bytes: config.buffers.replay.as_usize(),
         };
@@ -88,26 +92,44 @@ impl SqlStore {
             sessions: SessionHub::new(config.buffers.watch_commits),
             runnable: Arc::new(RunnableHub::default()),
             revisions: Arc::new(RevisionHub::default()),
+            others: opened.others,
         };
         let (writes, waiting) = mpsc::channel(config.buffers.write_queue);
-        let writer = Writer::new((location, conn), clock.clone(), hubs.clone(), config);
+        let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
+        let mut conn = Some(opened.conn);
+        let writers = (0..opened.writers).map(|_| {
+            let place = (opened.location.clone(), conn.take());
+            let writer = Writer::new(place, opened.time.clone(), hubs.clone(), config);
+            tokio::spawn(writer.run(Arc::clone(&waiting)))
+        });
+        let writers = Mutex::new(writers.collect());
         let stop = CancellationToken::new();
         let max_room = kibibytes(config.buffers.waiting.as_usize());
         let store = Arc::new(Self {
             reader,
-            clock,
             caching: Caching::new(config.cache.clone()),
+            time: opened.time,
             writes: Mutex::new(Some(writes)),
             room: Semaphore::new(max_room as usize),
             max_room,
             hubs,
-            tasks: Mutex::new(vec![tokio::spawn(writer.run(waiting))]),
-            _housekeeping: stop.clone().drop_guard(),
-            lock: Mutex::new(lock),
+            writers,
+            stop: stop.clone().drop_guard(),
+            lock: Mutex::new(opened.lock),
         });
-        let keeper = housekeeping::run(Arc::downgrade(&store), config.clone(), stop);
-        store.lock_tasks().push(tokio::spawn(keeper));
+        let weak = Arc::downgrade(&store);
+        tokio::spawn(housekeeping::run(weak, opened.location, config.clone(), stop));
         store
+    }
+
+    /// Those who follow sessions and records here.
+    pub(in crate::adapters) fn followers(&self) -> Followers {
+        Followers::new(self.reader.clone(), self.hubs.clone())
+    }
+
+    /// Ends when the store does.
+    pub(in crate::adapters) fn stopped(&self) -> CancellationToken {
+        self.stop.token().clone()
     }
 
     /// Refuses new writes, finishes those that wait, and closes the database.
@@ -116,12 +138,13 @@ impl SqlStore {
             tracing::warn!(%error, "times of use of the cache are lost");
         }
         drop(self.writes.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let tasks = std::mem::take(&mut *self.lock_tasks());
-        if let Some(writer) = tasks.into_iter().next()
-            && let Err(error) = writer.await
-        {
-            tracing::error!(%error, "the writer failed");
+        let writers = std::mem::take(&mut *self.lock_writers());
+        for writer in writers {
+            if let Err(error) = writer.await {
+                tracing::error!(%error, "a writer failed");
+            }
         }
+        self.stop.token().cancel();
         self.hubs.sessions.close();
         self.hubs.runnable.close();
         self.hubs.revisions.close();
@@ -147,8 +170,8 @@ impl SqlStore {
         Ok(())
     }
 
-    fn lock_tasks(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_writers(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands a write to the writer, and waits for its commit.
@@ -162,8 +185,11 @@ impl SqlStore {
         answer.await.map_err(|_| StorageError::Closed)?
     }
 
-    pub(super) fn now(&self) -> Stamp {
-        Stamp::now(&*self.clock)
+    pub(super) async fn now(&self) -> Result<Stamp> {
+        match &self.time {
+            Timekeeper::Clock(clock) => Ok(Stamp::now(&**clock)),
+            Timekeeper::Database => self.reader.now().await,
+        }
     }
 }
 
@@ -231,7 +257,7 @@ impl JournalStore for SqlStore {
         size: PageSize,
         from: Option<&str>,
     ) -> Result<Page<Runnable>> {
-        self.reader.runnable(scope, size, from, self.now()).await
+        self.reader.runnable(scope, size, from, self.now().await?).await
     }
 
     fn runnable_hints(&self, scope: &Scope) -> RunnableHints {
@@ -327,7 +353,7 @@ impl SessionStore for SqlStore {
 #[tonic::async_trait]
 impl RecordStore for SqlStore {
     async fn record(&self, tenant: &Tenant, key: &RecordKey) -> Result<Record> {
-        self.reader.record(tenant, key, self.now()).await
+        self.reader.record(tenant, key, self.now().await?).await
     }
 
     async fn records(
@@ -337,7 +363,8 @@ impl RecordStore for SqlStore {
         size: PageSize,
         from: Option<&str>,
     ) -> Result<RecordPage> {
-        self.reader.records(tenant, prefix, (size, from), self.now()).await
+        let now = self.now().await?;
+        self.reader.records(tenant, prefix, (size, from), now).await
     }
 
     async fn put_record(&self, tenant: &Tenant, put: PutRecord) -> Result<Record> {

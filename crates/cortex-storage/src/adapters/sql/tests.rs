@@ -1,4 +1,5 @@
-//! What is SQLite's own: group commits, transactions that fail, and what is cleared away.
+//! Group commits, transactions that fail, and what is cleared away, on both databases; and what only
+//! happens to a file.
 
 mod kept;
 
@@ -6,13 +7,17 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cortex_core::{HolderId, ManualClock, SessionId};
+use cortex_testkit::{Postgres, PostgresDatabase};
 use futures::{StreamExt, future::join_all};
-use sqlx::{Connection, Row, sqlite::SqliteConnection};
+use sqlx::{Connection, sqlite::SqliteConnection};
 use tempfile::TempDir;
 
-use super::{SqlStore, cache::Cache, needs::Needs, ops::Operation, work::Work};
+use super::{
+    SqlStore, cache::Cache, database::Target, needs::Needs, ops::Operation, query::Query,
+    work::Work,
+};
 use crate::{
-    adapters::sqlite,
+    adapters::{postgres, sqlite},
     config::StorageConfig,
     error::{Result, StorageError},
     history::{NewMessage, Role},
@@ -28,12 +33,45 @@ use crate::{
 
 mod contents;
 
+/// Runs tests on each database.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name(super::Fixture::open().await).await;
+                }
+            )*
+        }
+        mod on_postgres {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name(super::Fixture::postgres().await).await;
+                }
+            )*
+        }
+    };
+}
+
+on_both! {
+    in_one_commit_a_refused_write_fails_alone_and_a_repeated_one_is_found,
+    a_write_that_the_database_refuses_fails_alone,
+    a_commit_whose_answer_was_lost_is_told_to_watchers_and_known_when_repeated,
+    the_rows_of_a_deleted_session_and_of_a_cleared_history_go_away,
+    a_repeated_append_of_events_alone_is_found_by_the_table_of_requests,
+    a_holder_that_is_long_gone_is_forgotten_and_its_sessions_are_free,
+}
+
 struct Fixture {
     store: Arc<SqlStore>,
     tenant: Tenant,
     clock: Arc<ManualClock>,
     config: StorageConfig,
     dir: TempDir,
+    /// Dropped last.
+    database: Option<PostgresDatabase<'static>>,
 }
 
 fn payload() -> Payload {
@@ -78,7 +116,23 @@ impl Fixture {
         let clock = Arc::new(ManualClock::new(std::time::SystemTime::now()));
         let path = dir.path().join("cortex.db");
         let store = sqlite::open(path, &config, clock.clone()).await.expect("it opens");
-        Self { store, tenant: Tenant::default(), clock, config, dir }
+        let tenant = Tenant::default();
+        Self { store, tenant, clock, config, dir, database: None }
+    }
+
+    /// On PostgreSQL, with one writer, so that what waits comes in one batch.
+    async fn postgres() -> Self {
+        let mut config = StorageConfig {
+            housekeeping_interval: cortex_config::Duration::from_millis(20),
+            ..StorageConfig::default()
+        };
+        config.postgres.writers = 1;
+        let database = Postgres::shared().database();
+        let clock = Arc::new(ManualClock::new(std::time::SystemTime::now()));
+        let opened = postgres::open(&database.url(), &config, Some(clock.clone())).await;
+        let (store, tenant) = (opened.expect("it opens"), Tenant::default());
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        Self { store, tenant, clock, config, dir, database: Some(database) }
     }
 
     /// A second connection to the same file.
@@ -132,9 +186,14 @@ impl Fixture {
     }
 
     async fn count(&self, table: &str) -> i64 {
-        let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-        let row = sqlx::query(sql).fetch_one(&mut self.other().await).await.expect("a row");
-        row.try_get(0).expect("a number")
+        let query = Query::new(format!("SELECT count(*) FROM {table}"));
+        let row = match &self.database {
+            Some(_) => query.first(&self.store.reader.pool).await,
+            // A connection of its own: the store may be closed.
+            None => query.first_on(Target::Sqlite(&mut self.other().await)).await,
+        };
+        let row = row.expect("it is read");
+        row.expect("a row").try_get(0).expect("a number")
     }
 }
 
@@ -157,9 +216,7 @@ impl Operation for Raw {
     }
 }
 
-#[tokio::test]
-async fn in_one_commit_a_refused_write_fails_alone_and_a_repeated_one_is_found() {
-    let f = Fixture::open().await;
+async fn in_one_commit_a_refused_write_fails_alone_and_a_repeated_one_is_found(f: Fixture) {
     let (first, second) = (f.held().await, f.held().await);
     let mut stale = append(&first, "stale");
     stale.epoch = 7;
@@ -182,9 +239,7 @@ async fn in_one_commit_a_refused_write_fails_alone_and_a_repeated_one_is_found()
     assert_eq!(f.sequences(&second.0).await, [1]);
 }
 
-#[tokio::test]
-async fn a_write_that_the_database_refuses_fails_alone() {
-    let f = Fixture::open().await;
+async fn a_write_that_the_database_refuses_fails_alone(f: Fixture) {
     let held = f.held().await;
     let before = (0..5).map(|n| append(&held, &format!("before-{n}")));
     let after = (0..5).map(|n| append(&held, &format!("after-{n}")));
@@ -200,9 +255,7 @@ async fn a_write_that_the_database_refuses_fails_alone() {
     assert_eq!(f.sequences(&held.0).await, firsts);
 }
 
-#[tokio::test]
-async fn a_commit_whose_answer_was_lost_is_told_to_watchers_and_known_when_repeated() {
-    let f = Fixture::open().await;
+async fn a_commit_whose_answer_was_lost_is_told_to_watchers_and_known_when_repeated(f: Fixture) {
     let held = f.held().await;
     let following = f.store.follow(&f.tenant, &held.0).await.expect("a subscription");
     let store: Arc<dyn JournalStore> = f.store.clone();
@@ -253,7 +306,7 @@ async fn a_lock_of_another_process_is_told_and_the_service_goes_on() {
 }
 
 #[tokio::test]
-async fn a_database_that_refuses_writes_is_told_and_the_service_goes_on() {
+async fn adatabase_that_refuses_writes_is_told_and_the_service_goes_on() {
     let f = Fixture::open().await;
     let held = f.held().await;
     f.raw("PRAGMA query_only = 1;").await.expect("set");
@@ -263,7 +316,7 @@ async fn a_database_that_refuses_writes_is_told_and_the_service_goes_on() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_and_a_database_in_use_are_told() {
+async fn a_file_that_is_nodatabase_and_adatabase_in_use_are_told() {
     let f = Fixture::open().await;
     let path = f.dir.path().join("cortex.db");
     let clock = Arc::new(cortex_core::SystemClock);
@@ -295,9 +348,7 @@ async fn everything_is_there_after_opening_again() {
     assert_eq!(f.append(&held, "b").await.map(|a| a.first), Ok(3));
 }
 
-#[tokio::test]
-async fn the_rows_of_a_deleted_session_and_of_a_cleared_history_go_away() {
-    let f = Fixture::open().await;
+async fn the_rows_of_a_deleted_session_and_of_a_cleared_history_go_away(f: Fixture) {
     let (kept, gone) = (f.held().await, f.held().await);
     for held in [&kept, &gone] {
         for n in 0..3 {
@@ -341,9 +392,7 @@ async fn the_rows_of_a_deleted_session_and_of_a_cleared_history_go_away() {
     assert_eq!(f.sequences(&kept.0).await.len(), 1000, "a page of what is kept");
 }
 
-#[tokio::test]
-async fn a_repeated_append_of_events_alone_is_found_by_the_table_of_requests() {
-    let f = Fixture::open().await;
+async fn a_repeated_append_of_events_alone_is_found_by_the_table_of_requests(f: Fixture) {
     let held = f.held().await;
     f.append(&held, "a").await.expect("appended");
     let appends = ["b", "a", "c"].map(|request| f.append(&held, request));
@@ -356,9 +405,7 @@ async fn a_repeated_append_of_events_alone_is_found_by_the_table_of_requests() {
     assert_eq!(f.sequences(&held.0).await, [1, 2, 3]);
 }
 
-#[tokio::test]
-async fn a_holder_that_is_long_gone_is_forgotten_and_its_sessions_are_free() {
-    let f = Fixture::open().await;
+async fn a_holder_that_is_long_gone_is_forgotten_and_its_sessions_are_free(f: Fixture) {
     let held = f.held().await;
     assert_eq!(f.count("holders").await, 1);
     f.clock.advance(Duration::from_secs(8 * 24 * 3600));

@@ -14,7 +14,7 @@ use indexmap::{IndexMap, IndexSet};
 
 use super::{
     artifacts::ArtifactFact,
-    cache::{Cache, Holders, OwnedHead, SessionKey, TenantNo, TenantRow},
+    cache::{Cache, Holders, OwnedHead, SessionKey, TenantNo},
     housekeeping::PurgeRow,
     ops::UnusedBytes,
 };
@@ -260,9 +260,7 @@ impl Work<'_> {
         if let Some(no) = self.cache.tenant(tenant) {
             return no;
         }
-        let last = self.cache.tenants.values().map(|row| row.no.0).max().unwrap_or(0);
-        let no = TenantNo(last + 1);
-        self.cache.tenants.insert(tenant.clone(), TenantRow { no, revision: 0 });
+        let no = self.cache.new_tenant(tenant);
         self.writes.tenants.push((no, tenant.clone()));
         no
     }

@@ -1,27 +1,34 @@
-//! The one task that writes: it takes everything that waits, decides it, and commits it in one
-//! transaction.
+//! A task that writes: it takes everything that waits, decides it, and commits it in one transaction.
 //!
 //! Nobody is answered and nothing is published before the commit. When a transaction fails, whatever
 //! the writer remembers is forgotten and read anew before anybody is answered; a batch that fails for
 //! a reason of one of its writes is done again one by one, so that the bad one fails alone.
+//!
+//! SQLite has one such task. PostgreSQL has several, in each replica: there a batch that had to give way
+//! to another or lost the server before its commit is done again for a while, and after a commit
+//! whose answer was lost the server is asked what became of it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use cortex_core::Clock;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::Instant,
+};
 
 use super::{
-    cache::{Cache, OwnedHead},
+    cache::{Cache, OwnedHead, Wanted},
     database::{Connection, Location},
-    load::load,
+    load::{load, number_names},
     needs::Needs,
     ops::Waiting,
     query::Query,
     rows::{self, HEAD, HEAD_TABLES},
-    script::Transaction,
+    script::{CommitFailed, Transaction},
+    time::Timekeeper,
     work::Work,
 };
 use crate::{
+    adapters::postgres::Notifier,
     config::{Buffers, StorageConfig},
     error::{Result, StorageError},
     journal::{Entry, HolderFacts, SessionHead, SessionNo},
@@ -37,15 +44,19 @@ pub(super) struct Hubs {
     pub(super) sessions: Arc<SessionHub>,
     pub(super) runnable: Arc<RunnableHub>,
     pub(super) revisions: Arc<RevisionHub>,
+    /// Tells other replicas.
+    pub(super) others: Option<Arc<Notifier>>,
 }
 
-/// The one task that writes.
+/// A task that writes.
 pub(super) struct Writer {
     location: Location,
     conn: Option<Connection>,
     /// Absent after a failure: to be read anew.
     cache: Option<Cache>,
-    clock: Arc<dyn Clock>,
+    /// Numbers that the batch turned out to need.
+    wanted: Wanted,
+    time: Timekeeper,
     last: Stamp,
     hubs: Hubs,
     buffers: Buffers,
@@ -55,16 +66,17 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(
-        (location, conn): (Location, Connection),
-        clock: Arc<dyn Clock>,
+        (location, conn): (Location, Option<Connection>),
+        time: Timekeeper,
         hubs: Hubs,
         config: &StorageConfig,
     ) -> Self {
         Self {
             location,
-            conn: Some(conn),
+            conn,
             cache: None,
-            clock,
+            wanted: Wanted::default(),
+            time,
             last: Stamp::default(),
             hubs,
             buffers: config.buffers.clone(),
@@ -73,14 +85,11 @@ impl Writer {
     }
 
     /// Writes until nobody can ask any more, then closes the database.
-    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Box<dyn Waiting>>) {
-        while let Some(first) = waiting.recv().await {
-            let mut batch = vec![first];
-            let mut bytes = batch[0].size();
-            while batch.len() < self.buffers.batch_writes && bytes < self.buffers.batch.as_usize() {
-                let Ok(next) = waiting.try_recv() else { break };
-                bytes += next.size();
-                batch.push(next);
+    pub(super) async fn run(mut self, waiting: Arc<Mutex<mpsc::Receiver<Box<dyn Waiting>>>>) {
+        loop {
+            let batch = self.next_batch(&mut *waiting.lock().await).await;
+            if batch.is_empty() {
+                break;
             }
             self.commit(batch).await;
         }
@@ -91,13 +100,29 @@ impl Writer {
         }
     }
 
+    /// What waits, as much as one commit takes; nothing when nobody can ask any more.
+    async fn next_batch(
+        &self,
+        waiting: &mut mpsc::Receiver<Box<dyn Waiting>>,
+    ) -> Vec<Box<dyn Waiting>> {
+        let Some(first) = waiting.recv().await else { return Vec::new() };
+        let mut bytes = first.size();
+        let mut batch = vec![first];
+        while batch.len() < self.buffers.batch_writes && bytes < self.buffers.batch.as_usize() {
+            let Ok(next) = waiting.try_recv() else { break };
+            bytes += next.size();
+            batch.push(next);
+        }
+        batch
+    }
+
     async fn commit(&mut self, mut batch: Vec<Box<dyn Waiting>>) {
-        let outcome = self.attempt(&mut batch, false).await;
+        let outcome = self.persist(&mut batch, false).await;
         match outcome {
             Err(ref error) if is_of_one_write(error) => {
                 for write in batch {
                     let mut alone = [write];
-                    let outcome = self.attempt(&mut alone, true).await;
+                    let outcome = self.persist(&mut alone, true).await;
                     let [write] = alone;
                     write.answer(outcome);
                 }
@@ -107,6 +132,22 @@ impl Writer {
                     write.answer(outcome.clone());
                 }
             }
+        }
+    }
+
+    /// Attempts to commit `batch` as long as that may help.
+    async fn persist(&mut self, batch: &mut [Box<dyn Waiting>], careful: bool) -> Result<()> {
+        let until = Instant::now() + self.location.retry_for();
+        let (mut careful, mut pause) = (careful, FIRST_PAUSE);
+        loop {
+            let outcome = self.attempt(batch, careful).await;
+            let again = outcome.as_ref().is_err_and(may_pass) && Instant::now() + pause < until;
+            if !again {
+                return outcome;
+            }
+            tokio::time::sleep(pause).await;
+            careful = true;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -124,35 +165,65 @@ impl Writer {
     async fn transact(
         &mut self,
         batch: &mut [Box<dyn Waiting>],
-        mut needs: Needs,
+        needs: Needs,
         touched: &mut HashSet<SessionNo>,
     ) -> Result<()> {
         self.connect().await?;
-        let now = self.now();
+        let time = self.now();
+        let needs = self.gather(batch, needs).await?;
         let (Some(conn), Some(cache)) = (&mut self.conn, &mut self.cache) else {
-            return Err(StorageError::internal("the writer has no connection"));
+            return Err(unconnected());
         };
-        for write in &*batch {
-            write.needs(cache, &mut needs);
-        }
         let mut tx = Transaction::new(conn);
-        let mut work = load(&mut tx, cache, needs, now).await?;
+        let mut work = load(&mut tx, cache, needs, time).await?;
         for write in &mut *batch {
             write.decide(&mut work);
         }
+        self.wanted = work.cache.wanted();
+        if self.wanted != Wanted::default() {
+            return Err(StorageError::Contended { detail: "numbers are missing".to_owned() });
+        }
         touched.extend(work.writes.heads.keys());
+        if work.cache.is_shared() {
+            number_names(&mut tx, &mut work).await?;
+        }
         let mut script = tx.script();
         work.write(&mut script, self.least_content)?;
-        tx.commit(script).await?;
+        if let Err(failed) = tx.commit(script).await {
+            settle(failed, &self.location, &mut self.conn).await?;
+        }
         publish(&self.hubs, &self.buffers, &mut work);
         remember(work);
         Ok(())
     }
 
+    /// What the batch needs to know. In a database that others write too, numbers are reserved for
+    /// what is new.
+    async fn gather(&mut self, batch: &mut [Box<dyn Waiting>], needs: Needs) -> Result<Needs> {
+        let (Some(conn), Some(cache)) = (&mut self.conn, &mut self.cache) else {
+            return Err(unconnected());
+        };
+        let careful = needs.careful;
+        cache.begin_batch();
+        let found = needs_of(batch, cache, careful);
+        if !cache.is_shared() {
+            return Ok(found);
+        }
+        let mut wanted = cache.wanted();
+        wanted.tenants.extend(std::mem::take(&mut self.wanted.tenants));
+        wanted.sessions = found.new_sessions.max(self.wanted.sessions);
+        if wanted == Wanted::default() {
+            return Ok(found);
+        }
+        cache.reserve(conn, &wanted).await?;
+        // Tenants may be known now.
+        Ok(needs_of(batch, cache, careful))
+    }
+
     /// Time never goes back, even if the clock does.
-    fn now(&mut self) -> Stamp {
-        self.last = self.last.max(Stamp::now(&*self.clock));
-        self.last
+    fn now(&mut self) -> Option<Stamp> {
+        self.last = self.last.max(self.time.now()?);
+        Some(self.last)
     }
 
     /// Makes sure of a connection and of what is remembered.
@@ -171,8 +242,13 @@ impl Writer {
     async fn recover(&mut self, error: &StorageError, touched: HashSet<SessionNo>) {
         report(error, touched.len());
         self.cache = None;
-        self.roll_back(matches!(error, StorageError::Io { .. } | StorageError::Corrupt { .. }))
-            .await;
+        let broken = matches!(
+            error,
+            StorageError::Io { .. }
+                | StorageError::Corrupt { .. }
+                | StorageError::Unreachable { .. }
+        );
+        self.roll_back(broken).await;
         if let Err(error) = self.tell_standings(touched).await {
             tracing::warn!(%error, "the database cannot be read after a failed transaction");
         }
@@ -182,6 +258,7 @@ impl Writer {
     /// connection settles it.
     async fn roll_back(&mut self, reconnect: bool) {
         let rolled_back = match &mut self.conn {
+            Some(conn) if reconnect && conn.is_shared() => false,
             Some(conn) => Query::new("ROLLBACK").all_on(conn.target()).await.is_ok(),
             None => false,
         };
@@ -202,8 +279,80 @@ impl Writer {
     }
 }
 
+/// The pause before a batch is attempted again for the first time; each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How often the server is asked what became of a transaction.
+const QUESTIONS: u32 = 20;
+
+fn needs_of(batch: &mut [Box<dyn Waiting>], cache: &Cache, careful: bool) -> Needs {
+    let mut needs = Needs { careful, ..Needs::default() };
+    for write in batch {
+        write.needs(cache, &mut needs);
+    }
+    needs
+}
+
+fn unconnected() -> StorageError {
+    StorageError::internal("the writer has no connection")
+}
+
+/// Whether another attempt may succeed, and nothing was committed by this one.
+fn may_pass(error: &StorageError) -> bool {
+    matches!(error, StorageError::Contended { .. } | StorageError::Unreachable { .. })
+}
+
+/// Finds out whether a transaction was committed whose commit was not answered.
+///
+/// # Errors
+/// `Unreachable` when it was not, `Io` when that cannot be known, and else why the commit failed.
+async fn settle(
+    failed: CommitFailed,
+    location: &Location,
+    conn: &mut Option<Connection>,
+) -> Result<()> {
+    let error = StorageError::from(failed.error);
+    let Some(number) = failed.unknown.filter(|_| matches!(error, StorageError::Unreachable { .. }))
+    else {
+        return Err(error);
+    };
+    *conn = None;
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..QUESTIONS {
+        match outcome_of(number, location, conn).await.as_deref() {
+            Ok("committed") => return Ok(()),
+            Ok("aborted") => return Err(error),
+            // It still runs, or nobody answers.
+            Ok("in progress") | Err(_) => {}
+            Ok(_) => break,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    Err(StorageError::Io { detail: format!("the answer to a commit was lost: {error}") })
+}
+
+/// What became of a transaction.
+async fn outcome_of(
+    number: i64,
+    location: &Location,
+    conn: &mut Option<Connection>,
+) -> Result<String> {
+    if conn.is_none() {
+        *conn = Some(location.writer().await?);
+    }
+    let Some(open) = conn else { return Err(unconnected()) };
+    let sql = "SELECT coalesce(pg_xact_status(?::text::xid8), 'forgotten')";
+    let row = Query::new(sql).bind(number)?.first_on(open.target()).await;
+    if row.is_err() {
+        *conn = None;
+    }
+    Ok(row?.map_or(Ok(String::new()), |row| row.try_get(0))?)
+}
+
 fn report(error: &StorageError, sessions: usize) {
-    if is_of_one_write(error) {
+    if is_of_one_write(error) || matches!(error, StorageError::Contended { .. }) {
         tracing::debug!(%error, sessions, "a transaction is done again");
     } else {
         tracing::warn!(%error, sessions, "a transaction failed");
@@ -249,7 +398,14 @@ fn publish(hubs: &Hubs, buffers: &Buffers, work: &mut Work<'_>) {
         }
     }
     if hubs.runnable.is_followed() {
-        publish_runnable(&hubs.runnable, work);
+        for (_, hint) in runnable(work) {
+            hubs.runnable.publish(hint);
+        }
+    }
+    if let Some(others) = &hubs.others {
+        let sessions = work.writes.heads.keys().chain(&work.writes.deletions).copied();
+        let ready = runnable(work).into_iter().map(|(session, _)| session);
+        others.tell(sessions, ready, work.writes.revisions.iter());
     }
 }
 
@@ -259,9 +415,12 @@ fn pushed(entries: Option<Vec<Entry>>, limit: usize) -> Option<Arc<[Entry]>> {
     (bytes <= limit).then(|| entries.into())
 }
 
-fn publish_runnable(hub: &RunnableHub, work: &Work<'_>) {
+/// The sessions of a batch that somebody should take. Of holders that the batch did not ask for only
+/// what is remembered is known: hints may be wrong.
+fn runnable(work: &Work<'_>) -> Vec<(SessionNo, Runnable)> {
     let names: std::collections::HashMap<_, &Tenant> =
         work.cache.tenants.iter().map(|(tenant, row)| (row.no, tenant)).collect();
+    let mut hints = Vec::new();
     for session in work.writes.heads.keys() {
         let Some(OwnedHead { tenant, head }) = work.read.heads.get(session) else { continue };
         let holders = &work.cache.holders;
@@ -269,21 +428,54 @@ fn publish_runnable(hub: &RunnableHub, work: &Work<'_>) {
         let ready = head.ready_at.is_some_and(|at| at <= work.now);
         if let (false, true, Some(tenant)) = (held, ready, names.get(tenant)) {
             let (session_id, epoch) = (head.session_id.clone(), head.epoch);
-            hub.publish(Runnable { tenant: (*tenant).clone(), session_id, epoch });
+            hints.push((*session, Runnable { tenant: (*tenant).clone(), session_id, epoch }));
         }
     }
+    hints
 }
 
 /// Puts what the batch used back into the cache.
 fn remember(work: Work<'_>) {
     let Work { cache, read, .. } = work;
-    for (session, head) in read.heads {
-        cache.heads.insert(session, head);
+    if !cache.is_shared() {
+        for (session, head) in read.heads {
+            cache.heads.insert(session, head);
+        }
     }
     for (key, session) in read.ids {
         cache.ids.insert(key, session);
     }
     for (name, number) in read.names {
         cache.names.insert(name, number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cortex_testkit::Postgres;
+
+    use super::*;
+    use crate::{adapters::postgres::PostgresLocation, config::StorageConfig};
+
+    #[tokio::test]
+    async fn what_became_of_a_commit_without_an_answer_is_found_out() -> Result<()> {
+        let database = Postgres::shared().database();
+        let location = PostgresLocation::parse(&database.url(), &StorageConfig::default())?;
+        let location = Location::Postgres(location);
+        for (end, committed) in [("COMMIT", true), ("ROLLBACK", false)] {
+            let mut conn = location.writer().await?;
+            let mut run = async |sql: &str| Query::new(sql).all_on(conn.target()).await;
+            run("BEGIN").await?;
+            let number = run("SELECT pg_current_xact_id()::text::bigint").await?;
+            run(end).await?;
+            let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+            let unknown = Some(number[0].try_get(0)?);
+            let failed = CommitFailed { error: lost.into(), unknown };
+            let mut conn = Some(conn);
+            let settled = settle(failed, &location, &mut conn).await;
+            assert_eq!(settled.is_ok(), committed, "{settled:?}");
+            assert!(conn.is_some(), "it is connected again");
+        }
+        Ok(())
     }
 }

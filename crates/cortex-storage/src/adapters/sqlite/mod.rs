@@ -12,7 +12,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use cortex_core::Clock;
 
-use super::sql::{Connection, Location, Opened, Pool, SqlStore, migrate};
+use super::sql::{Connection, Location, Opened, Pool, SqlStore, Timekeeper, migrate};
 use crate::{config::StorageConfig, error::Result};
 
 pub(super) use connect::{SqliteLocation, close};
@@ -36,5 +36,7 @@ pub async fn open(
     migrate(&mut conn).await?;
     let pool = Pool::Sqlite(location.readers(config.readers).await?);
     let location = Location::Sqlite(location);
-    Ok(SqlStore::start(Opened { location, conn, pool, lock: Some(lock) }, config, clock))
+    let (lock, time) = (Some(lock), Timekeeper::Clock(clock));
+    let opened = Opened { location, conn, pool, lock, time, writers: 1, others: None };
+    Ok(SqlStore::start(opened, config))
 }

@@ -100,17 +100,23 @@ impl Work<'_> {
         }
     }
 
+    /// Names of entries that have no number.
+    pub(in super::super) fn unknown_names(&self) -> impl Iterator<Item = &Arc<str>> {
+        let entries = self.writes.entries.values().flat_map(|(_, entries)| entries);
+        let names = entries.flat_map(|entry| [&entry.name, &entry.payload.type_url]);
+        names.filter(|name| !self.read.names.contains_key(*name))
+    }
+
     /// Numbers names that come up for the first time.
     fn write_names(&mut self, script: &mut Script) {
         let mut new: Vec<(i64, Arc<str>)> = Vec::new();
-        for entry in self.writes.entries.values().flat_map(|(_, entries)| entries) {
-            for name in [&entry.name, &entry.payload.type_url] {
-                if !self.read.names.contains_key(name) {
-                    let number = self.cache.next_name;
-                    self.cache.next_name += 1;
-                    self.read.names.insert(name.clone(), number);
-                    new.push((number, name.clone()));
-                }
+        let unknown: Vec<_> = self.unknown_names().cloned().collect();
+        for name in unknown {
+            if !self.read.names.contains_key(&name) {
+                let number = self.cache.next_name;
+                self.cache.next_name += 1;
+                self.read.names.insert(name.clone(), number);
+                new.push((number, name));
             }
         }
         script.insert(("names (name_no, name)", 2, ""), &new, |script, (number, name)| {

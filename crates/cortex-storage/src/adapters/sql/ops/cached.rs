@@ -212,7 +212,10 @@ pub(in super::super) struct WriteUses {
 impl Operation for WriteUses {
     type Answer = ();
 
-    fn needs(&self, _: &Cache, _: &mut Needs) {}
+    fn needs(&self, cache: &Cache, needs: &mut Needs) {
+        // Not for what it says, but so that nobody else works on these caches at the same time.
+        needs.caches.extend(self.uses.iter().filter_map(|((tenant, _), _)| cache.tenant(tenant)));
+    }
 
     fn decide(&self, work: &mut Work<'_>) -> Result<()> {
         for ((tenant, key), at) in &self.uses {

@@ -2,7 +2,11 @@
 
 use cortex_core::HolderId;
 
-use super::{super::needs::Needs, super::work::Work, Operation};
+use super::{
+    super::needs::{HolderNeeds, Needs},
+    super::work::Work,
+    Operation,
+};
 use crate::{
     adapters::sql::{
         cache::{Cache, OwnedHead, OwnedHolder, TenantNo},
@@ -22,7 +26,10 @@ pub(in super::super) struct RegisterHolder {
 impl Operation for RegisterHolder {
     type Answer = Lease;
 
-    fn needs(&self, _: &Cache, _: &mut Needs) {}
+    fn needs(&self, cache: &Cache, needs: &mut Needs) {
+        cache.tenant(&self.tenant);
+        needs.holders(HolderNeeds::Write);
+    }
 
     fn decide(&self, work: &mut Work<'_>) -> Result<Lease> {
         let id = &self.op.holder_id;
@@ -79,7 +86,10 @@ pub(in super::super) struct RenewHolder {
 impl Operation for RenewHolder {
     type Answer = Lease;
 
-    fn needs(&self, _: &Cache, _: &mut Needs) {}
+    fn needs(&self, cache: &Cache, needs: &mut Needs) {
+        cache.tenant(&self.tenant);
+        needs.holders(HolderNeeds::Write);
+    }
 
     fn decide(&self, work: &mut Work<'_>) -> Result<Lease> {
         renew(work, &self.tenant, &self.holder_id)
@@ -114,6 +124,7 @@ impl Operation for RetireHolder {
 
     fn needs(&self, cache: &Cache, needs: &mut Needs) {
         if cache.tenant(&self.tenant).is_some() {
+            needs.holders(HolderNeeds::Write);
             needs.held.insert(self.holder_id.clone());
         }
     }

@@ -2,7 +2,11 @@
 
 use cortex_core::{ExecutionId, SessionId};
 
-use super::{super::needs::Needs, super::work::Work, Operation};
+use super::{
+    super::needs::{HolderNeeds, Needs},
+    super::work::Work,
+    Operation,
+};
 use crate::{
     adapters::sql::cache::{Cache, TenantNo},
     error::{Result, StorageError},
@@ -100,6 +104,7 @@ impl Operation for InSession<Acquire> {
     type Answer = Acquired;
 
     fn needs(&self, cache: &Cache, needs: &mut Needs) {
+        needs.holders(HolderNeeds::Read);
         needs.session(cache, &self.tenant, &self.op.session_id);
     }
 

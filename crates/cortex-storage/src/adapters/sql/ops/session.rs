@@ -9,7 +9,7 @@ use crate::{
         work::{HeadWrite, Purge, SessionRow},
     },
     error::{Result, StorageError},
-    journal::{Method, SessionHead, SessionNo},
+    journal::{Method, SessionHead},
     json,
     session::{NewSession, SessionPatch},
     state::{State, StateChange},
@@ -36,6 +36,7 @@ impl Operation for Create {
     type Answer = Created;
 
     fn needs(&self, cache: &Cache, needs: &mut Needs) {
+        needs.new_sessions += 1;
         if let (Some(tenant), Some(id)) = (cache.tenant(&self.tenant), &self.new.request_id) {
             needs.creations.insert((tenant, id.key(Method::CreateSession)));
         }
@@ -78,8 +79,7 @@ impl Operation for Create {
 
 impl Create {
     fn insert(&self, work: &mut Work<'_>, tenant: TenantNo) -> SessionHead {
-        let session = SessionNo(work.cache.next_session);
-        work.cache.next_session += 1;
+        let session = work.cache.new_session();
         let session_id = self.session_id.to_string();
         work.writes.sessions.push(SessionRow {
             tenant,

@@ -8,6 +8,13 @@ use crate::{
 };
 
 impl Reader {
+    /// The time by PostgreSQL's clock.
+    pub(in super::super) async fn now(&self) -> Result<Stamp> {
+        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+        let row = Query::new(sql).first(&self.pool).await?;
+        Ok(Stamp::from_micros(row.map_or(Ok(0), |row| row.try_get(0))?))
+    }
+
     /// The oldest entry of the list of what is to be cleared away.
     pub(in super::super) async fn next_purge(&self) -> Result<Option<PurgeRow>> {
         let sql = "SELECT purge, session, messages FROM purges ORDER BY purge LIMIT 1";

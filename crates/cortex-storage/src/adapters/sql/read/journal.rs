@@ -1,5 +1,7 @@
 //! Heads, entries and what is runnable.
 
+use std::collections::HashMap;
+
 use cortex_core::{HolderId, PageSize, SessionId};
 use futures::{FutureExt, TryStreamExt};
 
@@ -19,6 +21,9 @@ use crate::{
     tenant::{Scope, Tenant},
     time::Stamp,
 };
+
+/// Sessions of one list in a statement.
+const LISTED: usize = 1000;
 
 impl Reader {
     /// The head of a session.
@@ -75,6 +80,41 @@ impl Reader {
             .first(&self.pool)
             .await?;
         Ok(row.map(|row| rows::head(&row)).transpose()?.map(|owned| standing(&owned.head)))
+    }
+
+    /// How far the logs of sessions go. One that is gone is not there.
+    pub(in super::super) async fn standings(
+        &self,
+        sessions: &[SessionNo],
+    ) -> Result<HashMap<SessionNo, Standing>> {
+        let mut standings = HashMap::with_capacity(sessions.len());
+        for chunk in sessions.chunks(LISTED) {
+            let sql = format!("SELECT {HEAD} FROM {HEAD_TABLES} WHERE h.session IN ");
+            let query = Query::new(sql).list(chunk.iter().map(|session| session.0))?;
+            for row in &query.all(&self.pool).await? {
+                let standing = standing(&rows::head(row)?.head);
+                standings.insert(standing.session, standing);
+            }
+        }
+        Ok(standings)
+    }
+
+    /// Hints that sessions may have become runnable.
+    pub(in super::super) async fn hints(&self, sessions: &[SessionNo]) -> Result<Vec<Runnable>> {
+        let mut hints = Vec::with_capacity(sessions.len());
+        for chunk in sessions.chunks(LISTED) {
+            let sql = "SELECT s.session_id, h.epoch, t.name FROM heads h \
+                 CROSS JOIN sessions s ON s.session = h.session \
+                 CROSS JOIN tenants t ON t.tenant = h.tenant \
+                 WHERE h.ready_at IS NOT NULL AND h.session IN ";
+            let query = Query::new(sql).list(chunk.iter().map(|session| session.0))?;
+            for row in &query.all(&self.pool).await? {
+                let tenant = Tenant::new(row.try_get::<String>(2)?);
+                let (session_id, epoch) = (row.try_get(0)?, row.try_get(1)?);
+                hints.push(Runnable { tenant, session_id, epoch });
+            }
+        }
+        Ok(hints)
     }
 
     /// A page of entries, cut when it has enough bytes.

@@ -1,5 +1,6 @@
 //! What is stored once, and how often it is referred to.
 
+use sqlx::Row as _;
 use std::collections::BTreeMap;
 
 use cortex_core::{CallId, ClaimantId, ExecutionId, MessageId, TurnId};
