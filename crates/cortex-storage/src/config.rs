@@ -33,6 +33,11 @@ pub struct StorageConfig {
     /// A piece of a payload, of a message, of an outcome or of a state that has as many bytes is stored
     /// once per tenant, wherever else it stands: 256B to 1GiB.
     pub content: ByteSize,
+    /// How long a request id is remembered at least: 1 h to 30 d. It must be longer than anybody repeats a
+    /// request; after that the same id is a new request.
+    pub request_retention: Duration,
+    /// How long an import may bring nothing before it is given up: 10 s to 1 h.
+    pub import_lease: Duration,
     /// Bounds of requests.
     pub limits: Limits,
     /// Bounds of what waits in memory.
@@ -53,6 +58,8 @@ impl Default for StorageConfig {
             metric_request_retention: Duration::from_secs(24 * 3600),
             cache: CacheBounds::default(),
             content: ByteSize::kib(4),
+            request_retention: Duration::from_secs(24 * 3600),
+            import_lease: Duration::from_secs(600),
             limits: Limits::default(),
             buffers: Buffers::default(),
             artifacts: ArtifactConfig::default(),
@@ -143,6 +150,13 @@ pub struct Limits {
     /// Numbers that one aggregation of metrics reads: 1 to 10,000,000. They are in memory, 8 bytes
     /// each, while it works.
     pub aggregated_numbers: usize,
+    /// An imported session, as its lines have it.
+    pub import: ByteSize,
+    /// One line of an imported session.
+    pub import_line: ByteSize,
+    /// Sessions whose entries one log may share before they are copied into it: 1 to 1,024. Also while they
+    /// are being copied a fork can be read and forked.
+    pub log_parts: usize,
     /// The shortest lease of a holder.
     pub min_lease: Duration,
     /// The longest lease of a holder.
@@ -166,6 +180,9 @@ impl Default for Limits {
             queued_messages: 16,
             pending_commands: 1024,
             aggregated_numbers: 1_000_000,
+            import: ByteSize::mib(1024),
+            import_line: ByteSize::mib(64),
+            log_parts: 8,
             min_lease: Duration::from_secs(1),
             max_lease: Duration::from_secs(60),
             default_lease: Duration::from_secs(3),
@@ -235,7 +252,17 @@ impl Validate for StorageConfig {
         if self.postgres.retry_for.get().as_secs() > 60 {
             problems.add(postgres.key("retry_for"), "must be at most 60s");
         }
+        let hour = std::time::Duration::from_secs(3600);
+        if !(hour..=30 * 24 * hour).contains(&self.request_retention.get()) {
+            problems.add(path.key("request_retention"), "must be 1h to 30d");
+        }
+        if !(hour / 360..=hour).contains(&self.import_lease.get()) {
+            problems.add(path.key("import_lease"), "must be 10s to 1h");
+        }
         let limits = path.key("limits");
+        if !(1..=1024).contains(&self.limits.log_parts) {
+            problems.add(limits.key("log_parts"), "must be 1 to 1024");
+        }
         if !(1..=1024).contains(&self.limits.events_per_append) {
             problems.add(limits.key("events_per_append"), "must be 1 to 1024");
         }

@@ -205,6 +205,20 @@ pub enum StorageError {
         /// Its cursor.
         consumed: Sequence,
     },
+    /// An import of a session that was exported while it had something to do.
+    #[error(
+        "the session was exported at {head}, where a turn was open or a command waited; its last \
+         quiescent point is {last}: fork it there, and export the fork"
+    )]
+    NotQuiescent {
+        /// Where it was exported.
+        head: Sequence,
+        /// Its last quiescent point.
+        last: Sequence,
+    },
+    /// Nothing came for an import for so long that it was given up.
+    #[error("the import was given up, since nothing came for too long; begin it again")]
+    ImportExpired,
     /// The session's history has no such message.
     #[error("message {message_id} is not in the history of session {session_id}")]
     MessageNotFound {
@@ -343,12 +357,6 @@ pub enum StorageError {
         /// The artifact.
         artifact_id: String,
     },
-    /// Not offered yet.
-    #[error("this release does not offer {what} yet")]
-    Unimplemented {
-        /// What was asked for.
-        what: &'static str,
-    },
     /// Too much is waiting to be written.
     #[error("storage has too many writes waiting")]
     Overloaded,
@@ -441,6 +449,8 @@ impl StorageError {
                 (Kind::FailedPrecondition, "EXECUTION_NOT_INTENDED")
             }
             Self::CommandsPending { .. } => (Kind::FailedPrecondition, "COMMANDS_PENDING"),
+            Self::NotQuiescent { .. } => (Kind::FailedPrecondition, "NOT_QUIESCENT"),
+            Self::ImportExpired => (Kind::Aborted, "IMPORT_EXPIRED"),
             Self::MessageNotFound { .. } => (Kind::NotFound, "MESSAGE_NOT_FOUND"),
             Self::MessageExists { .. } => (Kind::AlreadyExists, "MESSAGE_EXISTS"),
             Self::EtagMismatch { .. } => (Kind::Aborted, "ETAG_MISMATCH"),
@@ -459,7 +469,6 @@ impl StorageError {
             Self::RangeBeyondEnd { .. } => (Kind::OutOfRange, "RANGE_BEYOND_END"),
             Self::UploadTooSlow { .. } => (Kind::DeadlineExceeded, "UPLOAD_TOO_SLOW"),
             Self::BytesDamaged { .. } => (Kind::DataLoss, "BYTES_DAMAGED"),
-            Self::Unimplemented { .. } => (Kind::Unimplemented, "NOT_OFFERED"),
             Self::Overloaded => (Kind::ResourceExhausted, "STORAGE_OVERLOADED"),
             Self::Closed => (Kind::Unavailable, "STORAGE_CLOSED"),
             Self::Full => (Kind::ResourceExhausted, "STORAGE_FULL"),
@@ -522,6 +531,9 @@ impl From<StorageError> for Fault {
             StorageError::CommandsPending { last_command, consumed, .. } => fault
                 .with("last_command_sequence", last_command)
                 .with("consumed_sequence", consumed),
+            StorageError::NotQuiescent { head, last } => {
+                fault.with("head_sequence", head).with("quiescent_sequence", last)
+            }
             StorageError::EtagMismatch { current, .. } => fault.with("etag", current),
             StorageError::RecordNotFound { key } => fault.with_resource("record", key),
             StorageError::RevisionMismatch { what, key, current, .. } => {

@@ -5,7 +5,7 @@
 //! History, state and the client's event stream are projections of the log, committed in the same
 //! transaction. Nothing is answered or told to a watcher before it is durable.
 //!
-//! Arrows: cortex-core, cortex-proto, cortex-config, cortex-rpc; no service.
+//! Arrows: cortex-core, cortex-proto, cortex-config, cortex-transcode, cortex-rpc; no service.
 //!
 //! | what | where |
 //! |---|---|
@@ -14,6 +14,7 @@
 //! | what databases share | [`adapters::sql`] |
 //! | SQLite | [`adapters::sqlite`] |
 //! | PostgreSQL | [`adapters::postgres`] |
+//! | forks, exports, imports | [`transfer`] |
 //! | where the bytes of artifacts are | [`adapters::blobs`] |
 //! | gRPC | [`service`] |
 //! | open and serve | [`Storage`] |
@@ -59,6 +60,7 @@ pub mod session;
 pub mod state;
 mod tenant;
 mod time;
+pub mod transfer;
 pub mod watch;
 mod wire;
 

@@ -15,12 +15,13 @@ use crate::{
         Artifact, ArtifactQuery, Attach, BlobEntry, BlobName, Digest, NewArtifact, StoreId,
     },
     cache::{CacheEntry, CacheKey, CacheQuery, DeleteCacheEntry, PutCacheEntry},
-    error::Result,
+    entry_text::EntryText,
+    error::{Result, StorageError},
     history::{Message, MessageQuery},
     journal::{
-        Acquire, Acquired, Append, Appended, Claim, Direct, DirectOutcome, Entry, Execution,
-        ExecutionState, Finish, Lease, Registration, Release, Sequence, SessionHead, SessionNo,
-        Submit, Submitted,
+        Acquire, Acquired, Append, Appended, Claim, Cut, Direct, DirectOutcome, Entry, Execution,
+        ExecutionState, Finish, Fork, ForkRequest, Lease, Mark, MarkNo, Projection, Registration,
+        Release, Sequence, SessionHead, SessionNo, Submit, Submitted,
     },
     metric::{Aggregation, Metric, MetricQuery, RecordMetrics, Recorded, Series},
     record::{DeleteRecord, PutRecord, Record, RecordChange, RecordKey, RecordPage},
@@ -28,6 +29,7 @@ use crate::{
     state::State,
     tenant::{Scope, Tenant},
     time::Stamp,
+    transfer::Forked,
     watch::{RevisionWatch, RunnableHints, Subscription},
 };
 
@@ -117,8 +119,54 @@ pub struct Standing {
     pub session: SessionNo,
     /// The last sequence.
     pub head: Sequence,
+    /// Entries up to here may be rows of other sessions; 0: none is. It may be out of date, as the rows
+    /// become the session's own one day.
+    pub shared: Sequence,
     /// Whether nothing can follow unless somebody reopens the session.
     pub finished: bool,
+}
+
+impl From<&SessionHead> for Standing {
+    fn from(head: &SessionHead) -> Self {
+        let SessionHead { session, head: last, shared, .. } = *head;
+        Self { session, head: last, shared, finished: head.is_finished() }
+    }
+}
+
+/// A session with where its log ends, on one snapshot.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    /// What it is described by.
+    pub session: Session,
+    /// Where its protocol stands.
+    pub head: SessionHead,
+    /// Its state.
+    pub state: State,
+}
+
+impl Whole {
+    /// How far its log goes.
+    pub fn standing(&self) -> Standing {
+        (&self.head).into()
+    }
+
+    /// It was deleted meanwhile.
+    pub(crate) fn gone(&self) -> StorageError {
+        StorageError::SessionNotFound { session_id: self.session.session_id.to_string() }
+    }
+}
+
+/// An import whose lines were all right.
+#[derive(Debug, Clone)]
+pub struct FinishImport {
+    /// Where its entries and marks are; absent when there are none.
+    pub staged: Option<SessionNo>,
+    /// What the session is described by.
+    pub new: NewSession,
+    /// The end of its log.
+    pub end: Cut,
+    /// Its history and its state.
+    pub projection: Projection,
 }
 
 /// The journal: commands, holders, events, ledger.
@@ -171,13 +219,41 @@ pub trait JournalStore: Send + Sync + 'static {
     async fn follow(&self, tenant: &Tenant, id: &SessionId) -> Result<(Subscription, Standing)>;
     /// How far the log of a session goes; none when it was deleted.
     async fn standing(&self, session: SessionNo) -> Result<Option<Standing>>;
-    /// Entries after `after` up to `until`, as many as one page of a replay holds.
-    async fn replay(
+    /// Entries after `after` up to the head of `standing`, as many as one page of a replay holds.
+    async fn replay(&self, standing: Standing, after: Sequence) -> Result<Vec<Entry>>;
+}
+
+/// Sessions as wholes: forks, exports, imports.
+#[tonic::async_trait]
+pub trait TransferStore: JournalStore {
+    /// A session with where its log ends.
+    async fn whole(&self, tenant: &Tenant, id: &SessionId) -> Result<Whole>;
+    /// The last quiescent point at or before a sequence; before the first entry there is always one.
+    async fn last_quiescent(&self, session: SessionNo, until: Sequence) -> Result<Cut>;
+    /// Marks after `after` up to `until`, in order, as many as one page of a replay holds.
+    async fn marks(&self, session: SessionNo, after: MarkNo, until: MarkNo) -> Result<Vec<Mark>>;
+    /// What the request made before, if it was made before.
+    async fn forked_before(&self, tenant: &Tenant, request: &ForkRequest)
+    -> Result<Option<Forked>>;
+    /// Creates a session that shares the log of another one up to a cut.
+    async fn fork(&self, tenant: &Tenant, op: Fork) -> Result<Forked>;
+    /// The number of a session to come, under which entries and marks can be staged. What is staged goes
+    /// away when nothing is added to it for the time of an import's lease.
+    async fn begin_import(&self) -> Result<SessionNo>;
+    /// Stages entries and marks. `ImportExpired` when what was staged is gone.
+    async fn extend_import(
         &self,
-        session: SessionNo,
-        after: Sequence,
-        until: Sequence,
-    ) -> Result<Vec<Entry>>;
+        tenant: &Tenant,
+        staged: SessionNo,
+        entries: Vec<Entry>,
+        marks: Vec<Mark>,
+    ) -> Result<()>;
+    /// How many bytes of each text stand in the entries that were staged.
+    async fn staged_texts(&self, staged: SessionNo, places: &[EntryText]) -> Result<Vec<u64>>;
+    /// Creates the session that was staged. A request that was made before answers the session of then.
+    async fn finish_import(&self, tenant: &Tenant, op: FinishImport) -> Result<Session>;
+    /// Lets what was staged be cleared away at once.
+    async fn abandon_import(&self, staged: SessionNo) -> Result<()>;
 }
 
 /// Sessions, their history and their state.

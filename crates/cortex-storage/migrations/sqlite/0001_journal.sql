@@ -68,6 +68,10 @@ CREATE TABLE heads (
     message_count INTEGER NOT NULL,
     last_position INTEGER NOT NULL,
     history_floor INTEGER NOT NULL,
+    -- The last mark.
+    marks         INTEGER NOT NULL,
+    -- Entries up to here are rows of other sessions, as `parts` says.
+    shared        INTEGER NOT NULL,
     -- Since or from when somebody should take the session, if nobody holds it.
     ready_at      INTEGER,
     updated_at    INTEGER NOT NULL,
@@ -94,6 +98,35 @@ CREATE TABLE entries (
     pieces       BLOB
 ) STRICT;
 
+-- What each commit changed of history and state, and where the session was quiescent.
+CREATE TABLE marks (
+    -- session * 2^32 + number.
+    mark         INTEGER PRIMARY KEY,
+    tenant       INTEGER NOT NULL,
+    sequence     INTEGER NOT NULL,
+    last_command INTEGER NOT NULL,
+    quiescent    INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    -- JSON.
+    delta        TEXT    NOT NULL
+) STRICT;
+
+-- The log of a fork begins with rows of other sessions, which keep them as long as a part refers to
+-- them. Entries and marks have the same position in both.
+CREATE TABLE parts (
+    session    INTEGER NOT NULL,
+    -- From 1, oldest first.
+    part       INTEGER NOT NULL,
+    owner      INTEGER NOT NULL,
+    first      INTEGER NOT NULL,
+    last       INTEGER NOT NULL,
+    first_mark INTEGER NOT NULL,
+    last_mark  INTEGER NOT NULL,
+    PRIMARY KEY (session, part)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX parts_owner ON parts (owner);
+CREATE INDEX parts_count ON parts (part, session);
+
 -- What requests answered, by half of a hash of method and request id.
 CREATE TABLE requests (
     session     INTEGER NOT NULL,
@@ -113,6 +146,8 @@ CREATE TABLE creations (
     request     BLOB    NOT NULL,
     fingerprint BLOB    NOT NULL,
     session     INTEGER NOT NULL REFERENCES sessions (session) ON DELETE CASCADE,
+    -- Where a fork was cut.
+    sequence    INTEGER NOT NULL,
     PRIMARY KEY (tenant, request)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX creations_session ON creations (session);
@@ -277,11 +312,14 @@ CREATE TABLE cache_entries (
 CREATE INDEX cache_entries_use ON cache_entries (tenant, accessed_at, entry);
 CREATE INDEX cache_entries_expiry ON cache_entries (expires_at) WHERE expires_at IS NOT NULL;
 
--- What is to be cleared away in steps: rows of a session that is gone, or messages of one that is
--- not, up to a position.
+-- What is to be cleared away in steps: rows of a session that is gone, but for those that parts refer
+-- to; or messages of one that is not, up to a position; or what was staged for a session that never came.
 CREATE TABLE purges (
     purge    INTEGER PRIMARY KEY,
     session  INTEGER NOT NULL,
     -- Messages up to this position; absent: everything.
-    messages INTEGER
+    messages INTEGER,
+    -- An import may still go on until then.
+    staged   INTEGER
 ) STRICT;
+CREATE INDEX purges_session ON purges (session);

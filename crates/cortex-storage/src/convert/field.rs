@@ -62,7 +62,7 @@ pub(super) fn name(field: &str, text: String) -> Result<String> {
 }
 
 /// A name in `field`, or nothing.
-pub(super) fn optional_name(field: &str, text: String) -> Result<String> {
+pub(crate) fn optional_name(field: &str, text: String) -> Result<String> {
     if text.chars().count() > MAX_NAME {
         return Err(StorageError::invalid(
             field,
@@ -95,7 +95,7 @@ pub(super) fn timestamp(field: &str, time: &prost_types::Timestamp) -> Result<St
 }
 
 /// What an entry is, in `field`: lower snake case.
-pub(super) fn entry_type(field: &str, text: &str) -> Result<Arc<str>> {
+pub(crate) fn entry_type(field: &str, text: &str) -> Result<Arc<str>> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if text.is_empty() || text.len() > 64 || !text.bytes().all(allowed) {
         let problem = "must be 1 to 64 characters in lower snake case";
@@ -111,15 +111,21 @@ pub(super) fn payload(
     limit: u64,
 ) -> Result<Payload> {
     let Some(any) = any else { return Err(StorageError::invalid(field, "is missing")) };
-    if any.type_url.is_empty() || any.type_url.len() > MAX_NAME {
-        let problem = format!("its type URL must have 1 to {MAX_NAME} characters");
-        return Err(StorageError::invalid(field, problem));
-    }
+    type_url(field, &any.type_url)?;
     fits(field, any.value.len(), limit)?;
     Ok(Payload { type_url: any.type_url.into(), value: any.value.into() })
 }
 
-/// A request of ours as a typed body, for the log.
+/// Checks the type URL of the typed body in `field`.
+pub(crate) fn type_url(field: &str, type_url: &str) -> Result<()> {
+    if type_url.is_empty() || type_url.len() > MAX_NAME {
+        let problem = format!("its type URL must have 1 to {MAX_NAME} characters");
+        return Err(StorageError::invalid(field, problem));
+    }
+    Ok(())
+}
+
+/// A request of ours as a typed body, for the log. It does not name its session: forks share entries.
 pub(super) fn own_payload<M: Message>(full_name: &str, message: &M) -> Payload {
     Payload {
         type_url: format!("type.googleapis.com/{full_name}").into(),

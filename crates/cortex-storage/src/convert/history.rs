@@ -21,8 +21,11 @@ use crate::{
 };
 
 /// A message that joins by the history service.
-pub(crate) fn add_message(request: proto::AddMessageRequest, limits: &Limits) -> Result<Direct> {
-    let session_id = session_id(&request.session_id)?;
+pub(crate) fn add_message(
+    mut request: proto::AddMessageRequest,
+    limits: &Limits,
+) -> Result<Direct> {
+    let session_id = session_id(&std::mem::take(&mut request.session_id))?;
     let role = need_role("role", request.role)?;
     fits("content", request.content.len(), limits.message.get())?;
     let metadata = optional_object("metadata", request.metadata.clone(), limits.metadata.get())?;
@@ -60,7 +63,10 @@ pub(crate) fn clear_history(
     let command = Command {
         kind: CommandKind::History,
         name: entry_type("type", "clear_history")?,
-        payload: own_payload("cortex.storage.v1.ClearHistoryRequest", request),
+        payload: own_payload(
+            "cortex.storage.v1.ClearHistoryRequest",
+            &proto::ClearHistoryRequest::default(),
+        ),
     };
     Ok(Direct {
         session_id: session_id(&request.session_id)?,

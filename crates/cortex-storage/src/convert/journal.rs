@@ -5,8 +5,8 @@ use super::{
     entry::command_kind,
     execution::execution_to_proto,
     field::{
-        entry_type, fingerprint, holder_id, id, name, not_negative, optional_id, payload,
-        session_id,
+        entry_type, fingerprint, holder_id, id, name, not_negative, optional_id, optional_object,
+        payload, session_id,
     },
     history::{TextFields, new_message, text},
     proto,
@@ -17,8 +17,9 @@ use crate::{
     config::Limits,
     error::{Result, StorageError},
     journal::{
-        Acquire, Append, AppendKey, Command, Effects, Event, ExecutionKind, Intent, MessageUpdate,
-        Registration, Release, RequestId, Sequence, Settlement, SettlementKind, Submit, Wait,
+        Acquire, Append, AppendKey, Command, Effects, Event, ExecutionKind, ForkRequest, Intent,
+        MessageUpdate, Registration, Release, RequestId, Sequence, Settlement, SettlementKind,
+        Submit, Wait,
     },
     ports::{EntryQuery, JournalView},
     state::StateChange,
@@ -254,6 +255,19 @@ pub(crate) fn entry_query(request: proto::ListEntriesRequest) -> Result<(EntryQu
         types: request.types,
     };
     Ok((query, page))
+}
+
+/// A session to fork.
+pub(crate) fn fork(request: proto::ForkJournalRequest, limits: &Limits) -> Result<ForkRequest> {
+    let fingerprint = fingerprint(&request);
+    let sequence = not_negative("sequence", request.sequence)?;
+    Ok(ForkRequest {
+        session_id: session_id(&request.session_id)?,
+        sequence: Some(sequence).filter(|sequence| *sequence > 0),
+        metadata: optional_object("metadata", request.metadata, limits.metadata.get())?,
+        request_id: RequestId::parse(request.request_id)?,
+        fingerprint,
+    })
 }
 
 /// Where a session's protocol stands, as the contract has it.

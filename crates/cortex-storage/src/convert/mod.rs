@@ -18,10 +18,13 @@ pub(crate) use artifact::{
 pub(crate) use cache::{cache_entry_to_proto, cache_query, delete_cache_entry, put_cache_entry};
 pub(crate) use entry::entry_to_proto;
 pub(crate) use execution::{claim, execution_query, execution_to_proto, finish};
-pub(crate) use field::{execution_id, holder_id, message_id, not_negative, session_id};
+pub(crate) use field::{
+    entry_type, execution_id, holder_id, message_id, not_negative, optional_name, session_id,
+    type_url,
+};
 pub(crate) use history::{add_message, clear_history, message_query, message_to_proto};
 pub(crate) use journal::{
-    acquire, append, entry_query, journal_to_proto, registration, release, submit,
+    acquire, append, entry_query, fork, journal_to_proto, registration, release, submit,
 };
 pub(crate) use metric::{
     aggregation, batch, metric_query, metric_to_proto, record_metric, recorded_to_proto,

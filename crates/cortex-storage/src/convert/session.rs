@@ -97,7 +97,8 @@ pub(crate) fn status_change(
     limits: &Limits,
 ) -> Result<Option<Direct>> {
     let Some(status) = status(request.status)? else { return Ok(None) };
-    let payload = own_payload("cortex.storage.v1.UpdateSessionRequest", request);
+    let said = proto::UpdateSessionRequest { session_id: String::new(), ..request.clone() };
+    let payload = own_payload("cortex.storage.v1.UpdateSessionRequest", &said);
     let effect = DirectEffect::Status(status);
     direct((&request.session_id, CommandKind::Lifecycle, "update_session"), payload, effect, limits)
         .map(Some)
@@ -105,26 +106,32 @@ pub(crate) fn status_change(
 
 /// The whole state changes.
 pub(crate) fn replace_state(
-    request: proto::ReplaceStateRequest,
+    mut request: proto::ReplaceStateRequest,
     limits: &Limits,
 ) -> Result<Direct> {
+    let session_id = std::mem::take(&mut request.session_id);
     let payload = own_payload("cortex.storage.v1.ReplaceStateRequest", &request);
     let data = object("data", request.data, limits.state.get())?;
     let effect = DirectEffect::State(StateChange::Replace(data), some(request.etag));
-    direct((&request.session_id, CommandKind::State, "replace_state"), payload, effect, limits)
+    direct((&session_id, CommandKind::State, "replace_state"), payload, effect, limits)
 }
 
 /// The state is patched.
-pub(crate) fn patch_state(request: proto::PatchStateRequest, limits: &Limits) -> Result<Direct> {
+pub(crate) fn patch_state(
+    mut request: proto::PatchStateRequest,
+    limits: &Limits,
+) -> Result<Direct> {
+    let session_id = std::mem::take(&mut request.session_id);
     let payload = own_payload("cortex.storage.v1.PatchStateRequest", &request);
     let data = object("data", request.data, limits.state.get())?;
     let effect = DirectEffect::State(StateChange::Merge(data), some(request.etag));
-    direct((&request.session_id, CommandKind::State, "patch_state"), payload, effect, limits)
+    direct((&session_id, CommandKind::State, "patch_state"), payload, effect, limits)
 }
 
 /// The state is emptied.
 pub(crate) fn clear_state(request: &proto::ClearStateRequest, limits: &Limits) -> Result<Direct> {
-    let payload = own_payload("cortex.storage.v1.ClearStateRequest", request);
+    let payload =
+        own_payload("cortex.storage.v1.ClearStateRequest", &proto::ClearStateRequest::default());
     let effect = DirectEffect::State(StateChange::Replace("{}".to_owned()), None);
     direct((&request.session_id, CommandKind::State, "clear_state"), payload, effect, limits)
 }

@@ -151,7 +151,8 @@ impl<F: Facts> Appending<'_, F> {
         self.change_history(effects)?;
         if let Some(state) = &effects.state {
             let before = self.facts.state();
-            self.change.state = Some(before.apply(state, self.op.max_state, self.now)?);
+            let after = before.apply(state, self.op.max_state, self.now)?;
+            self.change.change_state(state, after);
         }
         if let Some(status) = effects.status {
             self.change.head.status = status;

@@ -2,8 +2,16 @@
 
 use cortex_core::{CallId, ExecutionId, HolderId, MessageId};
 
-use super::{Entry, Execution, Known, RequestId, RequestKey, SessionHead};
-use crate::{entry_text::EntryText, history::Message, state::State, time::Stamp};
+use super::{
+    AddedMessage, ChangedMessage, Delta, Entry, Execution, Known, Mark, ObjectText, RequestId,
+    RequestKey, STATE_PATCHES, SessionHead, StateDelta,
+};
+use crate::{
+    entry_text::EntryText,
+    history::Message,
+    state::{State, StateChange},
+    time::Stamp,
+};
 
 /// What an adapter has read about one session for a decision.
 pub trait Facts {
@@ -32,6 +40,8 @@ pub trait HolderFacts {
 /// A change of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MessageChange {
+    /// Every message leaves.
+    Clear,
     /// A message joins. Its text may stand in entries.
     Insert(Message, Option<EntryText>),
     /// The content of a message is replaced.
@@ -64,6 +74,12 @@ pub struct Change {
     pub state: Option<State>,
     /// What the request answers when it is repeated.
     pub request: Option<(RequestKey, Known)>,
+    /// What the log keeps of the change beside the entries.
+    pub mark: Option<Mark>,
+    /// How the state changed, as the mark says it.
+    state_delta: Option<StateDelta>,
+    /// Whether the session was quiescent before.
+    was_quiescent: bool,
 }
 
 impl Change {
@@ -76,7 +92,21 @@ impl Change {
             messages: Vec::new(),
             state: None,
             request: None,
+            mark: None,
+            state_delta: None,
+            was_quiescent: head.is_quiescent(),
         }
+    }
+
+    /// Notes that `change` made the state what it is `after`.
+    pub(crate) fn change_state(&mut self, change: &StateChange, after: State) {
+        let whole = after.version % STATE_PATCHES == 0;
+        self.state_delta = Some(if whole {
+            StateDelta::Replace(ObjectText(after.data.clone()))
+        } else {
+            change.into()
+        });
+        self.state = Some(after);
     }
 
     /// Remembers what `id` answers.
@@ -95,7 +125,46 @@ impl Change {
     pub(crate) fn finish(mut self, now: Stamp) -> Self {
         self.head.updated_at = now;
         self.head.refresh_readiness(now);
+        self.leave_mark(now);
         self
+    }
+
+    /// Leaves a mark if history or state changed, or if it is not what it was that the session is
+    /// quiescent at its head.
+    fn leave_mark(&mut self, now: Stamp) {
+        let delta = self.delta();
+        let quiescent = self.head.is_quiescent();
+        let moved = !self.entries.is_empty();
+        let rested = if moved { quiescent } else { quiescent != self.was_quiescent };
+        if delta.is_empty() && !rested {
+            return;
+        }
+        self.head.marks += 1;
+        self.mark = Some(Mark {
+            number: self.head.marks,
+            sequence: self.head.head,
+            last_command: self.head.last_command,
+            quiescent,
+            at: now,
+            delta,
+        });
+    }
+
+    fn delta(&self) -> Delta {
+        let mut delta = Delta { state: self.state_delta.clone(), ..Delta::default() };
+        for change in &self.messages {
+            match change {
+                MessageChange::Clear => delta.cleared = true,
+                MessageChange::Insert(message, place) => {
+                    delta.messages.push(AddedMessage::new(message, place.as_ref()));
+                }
+                MessageChange::Content(id, content) => {
+                    delta.updates.push(ChangedMessage::new(id, content));
+                }
+                MessageChange::Delete(id) => delta.deleted.push(id.to_string()),
+            }
+        }
+        delta
     }
 }
 

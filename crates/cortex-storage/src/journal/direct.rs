@@ -1,7 +1,7 @@
 //! Writes that storage itself applies: the state, history and session services' changes.
 //!
-//! A direct write leaves a COMMAND entry in the log, whose payload is the storage request itself, and
-//! its effect is applied in the transaction that commits the entry. Nobody has to do anything more
+//! A direct write leaves a COMMAND entry in the log, whose payload is the storage request itself
+//! without the session's id, since a fork has the same entry; and its effect is applied in the transaction that commits the entry. Nobody has to do anything more
 //! about it; what remains is the cursor, which must pass every command in order:
 //!
 //! - nobody holds the session and no command is pending: the cursor moves past the entry in the same
@@ -15,8 +15,8 @@
 use cortex_core::SessionId;
 
 use super::{
-    Change, Command, Decision, Facts, Fingerprint, Known, Method, PendingCommand, RequestId,
-    Sequence, SessionHead,
+    Change, Command, Decision, Facts, Fingerprint, Known, MessageChange, Method, PendingCommand,
+    RequestId, Sequence, SessionHead,
     append::add_message,
     submit::{check_pending, push_command},
     text::content,
@@ -149,7 +149,7 @@ fn apply(
                 });
             }
             let after = before.apply(state, op.max_state, now)?;
-            change.state = Some(after.clone());
+            change.change_state(state, after.clone());
             Ok(DirectOutcome::State(after))
         }
         DirectEffect::AddMessage(new) => {
@@ -159,6 +159,7 @@ fn apply(
         DirectEffect::ClearHistory => {
             change.head.history_floor = change.head.last_position;
             change.head.message_count = 0;
+            change.messages.push(MessageChange::Clear);
             Ok(DirectOutcome::Done)
         }
         DirectEffect::Status(status) => {

@@ -63,9 +63,40 @@ impl EntryKind {
             CommandKind::from_number(number).map(Self::Command)
         }
     }
+
+    /// Its name in exports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Command(kind) => {
+                let named = CommandKind::NAMES.iter().find(|(known, _)| *known == kind);
+                named.map_or("", |(_, name)| *name)
+            }
+        }
+    }
+
+    /// The kind of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        if name == "event" {
+            return Some(Self::Event);
+        }
+        let named = CommandKind::NAMES.iter().find(|(_, known)| *known == name);
+        named.map(|(kind, _)| Self::Command(*kind))
+    }
 }
 
 impl CommandKind {
+    /// Every kind with its name in exports.
+    pub const NAMES: [(Self, &'static str); 7] = [
+        (Self::Message, "message"),
+        (Self::Cancel, "cancel"),
+        (Self::Steer, "steer"),
+        (Self::Approval, "approval"),
+        (Self::Lifecycle, "lifecycle"),
+        (Self::State, "state"),
+        (Self::History, "history"),
+    ];
+
     const ALL: [Self; 7] = [
         Self::Message,
         Self::Cancel,
@@ -149,6 +180,7 @@ mod tests {
         for kind in CommandKind::ALL {
             let kind = EntryKind::Command(kind);
             assert_eq!(EntryKind::from_number(kind.number()), Some(kind));
+            assert_eq!(EntryKind::from_name(kind.name()), Some(kind));
         }
         assert_eq!(EntryKind::from_number(0), Some(EntryKind::Event));
         assert_eq!(EntryKind::from_number(8), None);

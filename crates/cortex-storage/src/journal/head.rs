@@ -2,7 +2,7 @@
 
 use cortex_core::{HolderId, TurnId};
 
-use super::{CommandKind, LastAppend, Sequence};
+use super::{CommandKind, LastAppend, MarkNo, Sequence};
 use crate::{session::SessionStatus, time::Stamp};
 
 /// The number of a session inside one database. Never leaves storage.
@@ -71,6 +71,10 @@ pub struct SessionHead {
     pub history_floor: i64,
     /// The last numbered append under the current grant.
     pub last_append: Option<LastAppend>,
+    /// The last mark.
+    pub marks: MarkNo,
+    /// Entries up to here are rows of other sessions; 0: none is.
+    pub shared: Sequence,
     /// Since or from when somebody should take it, if nobody holds it.
     pub ready_at: Option<Stamp>,
     /// When it last changed.
@@ -97,6 +101,8 @@ impl SessionHead {
             last_position: 0,
             history_floor: 0,
             last_append: None,
+            marks: 0,
+            shared: 0,
             ready_at: None,
             updated_at: now,
         }
@@ -115,10 +121,12 @@ impl SessionHead {
 
     /// Whether nothing can follow the head unless somebody reopens the session.
     pub fn is_finished(&self) -> bool {
-        self.status == SessionStatus::Ended
-            && self.turn.is_none()
-            && self.pending.is_empty()
-            && self.queue.is_empty()
+        self.status == SessionStatus::Ended && self.is_quiescent()
+    }
+
+    /// Whether a fork may begin here: no turn is open, no message waits, every command is consumed.
+    pub fn is_quiescent(&self) -> bool {
+        self.turn.is_none() && self.pending.is_empty() && self.queue.is_empty()
     }
 
     /// Whether there is something to do that waits for nobody.

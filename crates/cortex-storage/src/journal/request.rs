@@ -24,6 +24,10 @@ pub enum Method {
     CreateArtifact,
     /// UploadArtifact.
     UploadArtifact,
+    /// ForkJournal.
+    ForkJournal,
+    /// ImportJournal.
+    ImportJournal,
 }
 
 /// A request id as its caller gave it: 1 to 128 characters.
@@ -56,9 +60,17 @@ impl RequestId {
 
     /// What it is stored under, inside its session or tenant.
     pub fn key(&self, method: Method) -> RequestKey {
+        self.key_within(method, "")
+    }
+
+    /// What it is stored under when it is unique within `scope` alone.
+    pub fn key_within(&self, method: Method, scope: &str) -> RequestKey {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&[method as u8]);
         hasher.update(self.0.as_bytes());
+        if !scope.is_empty() {
+            hasher.update(&[0]).update(scope.as_bytes());
+        }
         RequestKey(first_half(&hasher.finalize()))
     }
 }
@@ -98,7 +110,12 @@ pub struct Fingerprint(pub [u8; 16]);
 impl Fingerprint {
     /// The fingerprint of an encoded request.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(first_half(&blake3::hash(bytes)))
+        Self::from_hash(&blake3::hash(bytes))
+    }
+
+    /// The fingerprint of what was hashed.
+    pub fn from_hash(hash: &blake3::Hash) -> Self {
+        Self(first_half(hash))
     }
 }
 

@@ -3,30 +3,40 @@
 use std::sync::Arc;
 
 use cortex_rpc::to_status;
+use cortex_transcode::JsonCodec;
 use futures::stream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::{Answers, answers, scope_of, take};
+use super::{
+    Answers, answers, scope_of, take,
+    transfer::{export_answers, import, import_limits},
+};
 use crate::{
     config::{Buffers, Limits},
-    convert::{self, PageRequest, entry_to_proto, execution_to_proto, journal_to_proto, proto},
+    convert::{
+        self, PageRequest, entry_to_proto, execution_to_proto, journal_to_proto, proto,
+        session_to_proto,
+    },
     error::StorageError,
-    ports::{JournalStore, Runnable},
+    ports::{JournalStore, Runnable, TransferStore},
+    transfer::{Importer, export, fork, pieces},
     watch::{EntryBatch, RunnableHints, watch_entries},
 };
 
 /// JournalService on a store.
 #[derive(Clone)]
 pub struct JournalApi {
-    store: Arc<dyn JournalStore>,
+    store: Arc<dyn TransferStore>,
     limits: Limits,
     buffers: Buffers,
+    codec: Arc<JsonCodec>,
 }
 
 impl JournalApi {
     /// The service on `store`.
-    pub fn new(store: Arc<dyn JournalStore>, limits: Limits, buffers: Buffers) -> Self {
-        Self { store, limits, buffers }
+    pub fn new(store: Arc<dyn TransferStore>, limits: Limits, buffers: Buffers) -> Self {
+        let codec = Arc::new(JsonCodec::new(cortex_proto::descriptor_pool()));
+        Self { store, limits, buffers, codec }
     }
 }
 
@@ -211,7 +221,7 @@ impl proto::journal_service_server::JournalService for JournalApi {
             convert::not_negative("after_sequence", request.after_sequence).map_err(to_status)?;
         let id = convert::session_id(&request.session_id).map_err(to_status)?;
         let following = self.store.follow(&tenant, &id).await.map_err(to_status)?;
-        let store = Arc::clone(&self.store);
+        let store: Arc<dyn JournalStore> = self.store.clone();
         let watch = watch_entries(store, following, id.into(), after, &self.buffers);
         Ok(Response::new(answers(watch.map_err(to_status)?, batch_to_proto)))
     }
@@ -264,22 +274,36 @@ impl proto::journal_service_server::JournalService for JournalApi {
 
     async fn fork_journal(
         &self,
-        _: Request<proto::ForkJournalRequest>,
+        request: Request<proto::ForkJournalRequest>,
     ) -> Result<Response<proto::ForkJournalResponse>, Status> {
-        Err(to_status(StorageError::Unimplemented { what: "forks of sessions" }))
+        let (tenant, request) = take(request);
+        let op = convert::fork(request, &self.limits).map_err(to_status)?;
+        let forked = fork(&*self.store, &tenant, op).await.map_err(to_status)?;
+        Ok(Response::new(proto::ForkJournalResponse {
+            session: Some(session_to_proto(forked.session)),
+            sequence: forked.sequence,
+        }))
     }
 
     async fn export_journal(
         &self,
-        _: Request<proto::ExportJournalRequest>,
+        request: Request<proto::ExportJournalRequest>,
     ) -> Result<Response<Self::ExportJournalStream>, Status> {
-        Err(to_status(StorageError::Unimplemented { what: "exports of sessions" }))
+        let (tenant, request) = take(request);
+        let id = convert::session_id(&request.session_id).map_err(to_status)?;
+        let whole = self.store.whole(&tenant, &id).await.map_err(to_status)?;
+        let lines = export(Arc::clone(&self.store), whole, Arc::clone(&self.codec));
+        Ok(Response::new(export_answers(pieces(lines))))
     }
 
     async fn import_journal(
         &self,
-        _: Request<proto::ImportJournalRequest>,
+        request: Request<Streaming<proto::ImportJournalRequest>>,
     ) -> Result<Response<proto::ImportJournalResponse>, Status> {
-        Err(to_status(StorageError::Unimplemented { what: "imports of sessions" }))
+        let (tenant, requests) = take(request);
+        let (store, codec) = (Arc::clone(&self.store), Arc::clone(&self.codec));
+        let importer = Importer::new(store, tenant, codec, import_limits(&self.limits));
+        let session = Some(session_to_proto(import(importer, requests).await?));
+        Ok(Response::new(proto::ImportJournalResponse { session }))
     }
 }

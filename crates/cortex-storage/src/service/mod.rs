@@ -8,6 +8,7 @@ mod metric;
 mod record;
 mod session;
 mod state;
+mod transfer;
 
 pub use artifact::ArtifactApi;
 pub use cache::CacheApi;
@@ -49,11 +50,11 @@ fn take<T>(request: Request<T>) -> (Tenant, T) {
 }
 
 /// A stream of the domain as a stream of answers.
-fn answers<S, T, U>(stream: S, convert: impl Fn(T) -> U + Send + 'static) -> Answers<U>
+fn answers<S, T, U>(stream: S, mut convert: impl FnMut(T) -> U + Send + 'static) -> Answers<U>
 where
     S: Stream<Item = Result<T, StorageError>> + Send + 'static,
 {
-    stream.map(move |item| item.map(&convert).map_err(to_status)).boxed()
+    stream.map(move |item| item.map(&mut convert).map_err(to_status)).boxed()
 }
 
 /// What a deletion answers.

@@ -141,8 +141,7 @@ impl EntryWatch {
     }
 
     async fn read_log(&mut self) -> Result<Vec<Entry>> {
-        let Standing { session, head, .. } = self.standing;
-        let entries = self.store.replay(session, self.cursor, head).await?;
+        let entries = self.store.replay(self.standing, self.cursor).await?;
         match entries.first() {
             Some(first) if first.sequence == self.cursor + 1 => Ok(entries),
             // Entries leave the log only with their session.

@@ -113,7 +113,12 @@ pub const RPCS: &[Rpc] = &[
     rpc("JournalService.ListExecutions", Hidden, r#"{"claimant_instance":"needle-instance"}"#),
     rpc("JournalService.ForkJournal", Alike(Session), r#"{"session_id":"$session"}"#),
     rpc("JournalService.ExportJournal", Alike(Session), r#"{"session_id":"$session"}"#),
-    rpc("JournalService.ImportJournal", Own, r#"{"lines":[{}],"request_id":"$request"}"#),
+    // The lines of a session without entries.
+    rpc(
+        "JournalService.ImportJournal",
+        Own,
+        r#"{"content":{"data":"eyJmb3JtYXQiOiJjb3J0ZXguc2Vzc2lvbiIsInZlcnNpb24iOjEsImFnZW50X25hbWUiOiJhc3Npc3RhbnQiLCJoZWFkX3NlcXVlbmNlIjowLCJxdWllc2NlbnQiOnRydWUsIm1lc3NhZ2VfY291bnQiOjAsIm1ldGFkYXRhIjp7fSwic3RhdGUiOnt9fQo="},"request_id":"$request"}"#,
+    ),
     rpc("RecordService.GetRecord", Alike(Record), r#"{"key":"$record"}"#),
     rpc("RecordService.ListRecords", Hidden, r#"{"prefix":""}"#),
     rpc(

@@ -442,3 +442,8 @@ pub fn refused<T: std::fmt::Debug>(answer: Result<T, Status>, code: Code, reason
     assert_eq!((status.code(), found.as_deref()), (code, Some(reason)), "{}", status.message());
     status
 }
+
+/// Cases of a property test; `PROPTEST_CASES` sets more.
+pub fn cases(short: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(short)
+}

@@ -198,7 +198,8 @@ async fn reserve(
 
 /// A number is used again only when nothing of the former session is left.
 const NEXT_SESSION: &str = "SELECT coalesce(max(n.session), 0) FROM \
-    (SELECT session FROM sessions UNION ALL SELECT session FROM purges) n";
+    (SELECT max(session) AS session FROM sessions UNION ALL SELECT max(session) FROM purges \
+    UNION ALL SELECT max(owner) FROM parts) n";
 
 async fn next(conn: &mut Connection, sql: &'static str) -> Result<i64> {
     let row = Query::new(sql).first_on(conn.target()).await?;

@@ -3,18 +3,26 @@
 
 use std::{sync::Weak, time::Duration};
 
+use cortex_core::SessionId;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     cache::Cache,
     database::{Connection, Location},
     needs::{HolderNeeds, Needs},
-    ops::{ForgetMetricRequests, Operation, RemoveExpired},
+    ops::{ForgetMetricRequests, Operation, OwnLog, RemoveExpired},
     query::Query,
+    read::OldRequests,
     store::SqlStore,
     work::Work,
 };
-use crate::{config::StorageConfig, error::Result, time::Stamp};
+use crate::{
+    config::StorageConfig,
+    error::Result,
+    journal::{Entry, Mark, RequestKey, SessionNo},
+    tenant::Tenant,
+    time::Stamp,
+};
 
 /// How long a holder is remembered after its lease was over. One that comes back later is told that its
 /// lease is void.
@@ -38,10 +46,14 @@ pub(super) async fn run(
         metric_requests: config.metric_request_retention.get(),
     };
     let mut step = 0_u32;
+    let mut sweep = None;
     while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
         let Some(store) = store.upgrade() else { return };
         let kept = match turn.is_mine().await {
-            Ok(true) => store.keep_house(retention, step.is_multiple_of(HOLDER_STEPS)).await,
+            Ok(true) => {
+                let kept = store.keep_house(retention, step.is_multiple_of(HOLDER_STEPS)).await;
+                kept.and(store.keep_logs(&config, &mut sweep).await)
+            }
             Ok(false) => store.write_uses().await,
             Err(error) => Err(error),
         };
@@ -125,10 +137,100 @@ impl SqlStore {
         if self.reader.has_tombstones(before).await? {
             self.write(ForgetTombstones { before }).await?;
         }
-        while let Some(purge) = self.reader.next_purge().await? {
+        while let Some(purge) = self.reader.next_purge(now).await? {
             self.write(PurgeStep { purge }).await?;
         }
         Ok(())
+    }
+
+    /// Copies what forks share if it has too many parts, and forgets old requests.
+    async fn keep_logs(&self, config: &StorageConfig, sweep: &mut Option<Sweep>) -> Result<()> {
+        self.own_logs(config.limits.log_parts).await?;
+        let now = self.now().await?;
+        self.forget_requests(sweep.get_or_insert_with(|| Sweep::new(now, config)), now).await
+    }
+
+    /// Gives forks whose logs have more than `most` parts rows of their own.
+    async fn own_logs(&self, most: usize) -> Result<()> {
+        while let Some((tenant, session_id, standing)) = self.reader.parted(most).await? {
+            let rest = self.reader.shared_rest(standing).await?;
+            self.own(&tenant, &session_id, rest).await?;
+        }
+        Ok(())
+    }
+
+    /// Copies what comes next into rows of the fork's own; nothing: lets go of what it shared.
+    pub(super) async fn own(
+        &self,
+        tenant: &Tenant,
+        session_id: &SessionId,
+        (entries, marks): (Vec<Entry>, Vec<Mark>),
+    ) -> Result<()> {
+        let (tenant, session_id) = (tenant.clone(), session_id.clone());
+        self.write(OwnLog { tenant, session_id, entries, marks }).await
+    }
+
+    /// Looks at the next requests of a sweep, and forgets those that are old.
+    async fn forget_requests(&self, sweep: &mut Sweep, now: Stamp) -> Result<()> {
+        if now < sweep.next {
+            return Ok(());
+        }
+        let before = now.before(sweep.retention);
+        let looked = self.reader.old_requests(sweep.place, before, SWEEP_ROWS).await?;
+        let Some((session, key, old)) = looked else {
+            *sweep = Sweep { place: START, next: now.after(SWEEP_INTERVAL), ..*sweep };
+            return Ok(());
+        };
+        if !old.is_empty() {
+            self.write(ForgetRequests { requests: old }).await?;
+        }
+        sweep.place = (session, key);
+        Ok(())
+    }
+}
+
+/// How long storage is open before it forgets a request, so that everybody who still repeats one has come
+/// through; and the time between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
+/// Requests that one step of a sweep looks at.
+const SWEEP_ROWS: i64 = 2_000;
+/// Before every request.
+const START: (SessionNo, RequestKey) = (SessionNo(i64::MIN), RequestKey([0; 16]));
+
+/// A walk through all requests. There is no index by age, since every append would pay for it.
+#[derive(Debug, Clone, Copy)]
+struct Sweep {
+    /// The request that was looked at last.
+    place: (SessionNo, RequestKey),
+    /// When to go on.
+    next: Stamp,
+    retention: Duration,
+}
+
+impl Sweep {
+    fn new(now: Stamp, config: &StorageConfig) -> Self {
+        let (next, retention) = (now.after(SWEEP_INTERVAL), config.request_retention.get());
+        Self { place: START, next, retention }
+    }
+}
+
+/// Forgets requests. A repeated one would be a new one from then on.
+struct ForgetRequests {
+    requests: OldRequests,
+}
+
+impl Operation for ForgetRequests {
+    type Answer = ();
+
+    fn needs(&self, _: &Cache, _: &mut Needs) {}
+
+    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+        work.writes.forgotten_requests.extend_from_slice(&self.requests);
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        self.requests.len() * size_of::<(SessionNo, RequestKey)>()
     }
 }
 
@@ -139,6 +241,8 @@ pub(super) struct PurgeRow {
     pub(super) session: i64,
     /// Messages up to this position; absent: everything.
     pub(super) messages: Option<i64>,
+    /// It was staged by an import that brought nothing for too long.
+    pub(super) staged: bool,
 }
 
 /// Clears away some rows, and takes the entry off the list when nothing is left.
@@ -150,11 +254,23 @@ impl Operation for PurgeStep {
     type Answer = ();
 
     fn needs(&self, _: &Cache, needs: &mut Needs) {
-        needs.purges.push(self.purge);
+        if self.purge.staged {
+            needs.staged.insert(SessionNo(self.purge.session));
+        } else {
+            needs.purges.push(self.purge);
+        }
     }
 
+    /// Of what was staged and given up nothing goes before nobody can go on with it.
     fn decide(&self, work: &mut Work<'_>) -> Result<()> {
-        work.writes.purge_steps.push(self.purge);
+        if !self.purge.staged {
+            work.writes.purge_steps.push(self.purge);
+            return Ok(());
+        }
+        let session = SessionNo(self.purge.session);
+        if work.read.staged.get(&session).is_some_and(|until| *until <= work.now) {
+            work.lease(session, None);
+        }
         Ok(())
     }
 

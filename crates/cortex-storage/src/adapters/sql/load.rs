@@ -12,10 +12,10 @@ use super::{
     cache::{Cache, OwnedHead, TenantNo},
     needs::{Needs, SessionNeeds},
     row::Row,
-    rows::{self, ARTIFACT, CONTENTS, EXECUTION, HEAD, KNOWN},
+    rows::{self, ARTIFACT, CONTENTS, EXECUTION, HEAD, KNOWN, PART},
     script::{Script, Transaction},
     stored::join_text,
-    work::{Description, Read, RecordFact, Work, Writes},
+    work::{Creation, Description, Read, RecordFact, Work, Writes},
 };
 use crate::{
     content::{Contents, Pieces},
@@ -49,6 +49,7 @@ pub(super) async fn load<'a>(
     loader.names(&needs).await?;
     loader.session_facts(&needs).await?;
     loader.creations(&needs).await?;
+    loader.staged(&needs).await?;
     loader.records(&needs).await?;
     loader.metric_requests(&needs).await?;
     loader.cache(&needs).await?;
@@ -228,6 +229,7 @@ impl Loader<'_, '_, '_> {
         self.calls(&sessions).await?;
         self.messages(&sessions).await?;
         self.states(&sessions).await?;
+        self.parts(&sessions).await?;
         self.descriptions(&sessions).await
     }
 
@@ -338,6 +340,40 @@ impl Loader<'_, '_, '_> {
         Ok(())
     }
 
+    async fn parts(&mut self, sessions: &[(SessionNo, &SessionNeeds)]) -> Result<()> {
+        let tables = " v CROSS JOIN parts p ON p.session = v.column1 ORDER BY p.session, p.part";
+        let keys: Vec<_> = chosen(sessions, |needs| needs.parts);
+        let found = self
+            .select(PART, (1, tables), &keys, |script, session| {
+                script.bind(session.0);
+            })
+            .await?;
+        for row in &found {
+            let (session, part) = rows::part(row)?;
+            self.read.parts.entry(session).or_default().push(part);
+        }
+        Ok(())
+    }
+
+    async fn staged(&mut self, needs: &Needs) -> Result<()> {
+        const STAGED: &str =
+            " v CROSS JOIN purges p ON p.session = v.column1 WHERE p.staged IS NOT NULL";
+        const LOCKED: &str = " v CROSS JOIN purges p ON p.session = v.column1 \
+            WHERE p.staged IS NOT NULL FOR UPDATE OF p";
+        let tables = if self.cache.is_shared() { LOCKED } else { STAGED };
+        let keys: Vec<_> = needs.staged.iter().collect();
+        let found = self
+            .select("p.session, p.staged", (1, tables), &keys, |script, session| {
+                script.bind(session.0);
+            })
+            .await?;
+        for row in &found {
+            let until = Stamp::from_micros(row.try_get(1)?);
+            self.read.staged.insert(SessionNo(row.try_get(0)?), until);
+        }
+        Ok(())
+    }
+
     async fn descriptions(&mut self, sessions: &[(SessionNo, &SessionNeeds)]) -> Result<()> {
         let tables = " v CROSS JOIN sessions s ON s.session = v.column1";
         let keys: Vec<_> = chosen(sessions, |needs| needs.description);
@@ -359,7 +395,7 @@ impl Loader<'_, '_, '_> {
     async fn creations(&mut self, needs: &Needs) -> Result<()> {
         let tables = " v CROSS JOIN creations c ON c.tenant = v.column1 AND c.request = v.column2";
         let keys: Vec<_> = needs.creations.iter().collect();
-        let columns = "c.tenant, c.request, c.fingerprint, c.session";
+        let columns = "c.tenant, c.request, c.fingerprint, c.session, c.sequence";
         let found = self
             .select(columns, (2, tables), &keys, |script, (tenant, key)| {
                 script.bind(tenant.0).bind(key.0.to_vec());
@@ -367,12 +403,15 @@ impl Loader<'_, '_, '_> {
             .await?;
         let mut sessions = HashSet::new();
         for row in &found {
-            let tenant = TenantNo(row.try_get(0)?);
-            let key = RequestKey(rows::half_hash(row, 1)?);
-            let session = SessionNo(row.try_get(3)?);
-            let fingerprint = Fingerprint(rows::half_hash(row, 2)?);
-            self.read.creations.insert((tenant, key), (fingerprint, session));
-            sessions.insert(session);
+            let creation = Creation {
+                tenant: TenantNo(row.try_get(0)?),
+                key: RequestKey(rows::half_hash(row, 1)?),
+                fingerprint: Fingerprint(rows::half_hash(row, 2)?),
+                session: SessionNo(row.try_get(3)?),
+                sequence: row.try_get(4)?,
+            };
+            self.read.creations.insert((creation.tenant, creation.key), creation);
+            sessions.insert(creation.session);
         }
         if self.cache.is_shared() {
             return self.are_locked(sessions.iter());

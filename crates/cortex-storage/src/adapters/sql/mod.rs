@@ -28,6 +28,7 @@ mod starts;
 mod store;
 mod stored;
 mod time;
+mod transfer;
 mod value;
 mod work;
 mod writer;

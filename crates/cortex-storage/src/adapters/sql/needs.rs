@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     cache::CacheKey,
-    journal::{Append, AppendKey, RequestKey},
+    journal::{Append, AppendKey, RequestKey, SessionNo},
     record::RecordKey,
     tenant::Tenant,
 };
@@ -26,6 +26,7 @@ pub(super) struct SessionNeeds {
     pub(super) messages: Vec<MessageId>,
     pub(super) state: bool,
     pub(super) description: bool,
+    pub(super) parts: bool,
 }
 
 /// What is needed about holders.
@@ -56,6 +57,8 @@ pub(super) struct Needs {
     pub(super) new_sessions: usize,
     pub(super) names: HashSet<Arc<str>>,
     pub(super) creations: HashSet<(TenantNo, RequestKey)>,
+    /// Numbers under which imports are staged.
+    pub(super) staged: HashSet<SessionNo>,
     pub(super) records: HashSet<(TenantNo, RecordKey)>,
     pub(super) metric_requests: HashSet<(TenantNo, RequestKey)>,
     /// What the entries of these tenants' caches come to.

@@ -6,11 +6,14 @@ mod contents;
 mod executions;
 mod housekeeping;
 mod journal;
+mod log;
 mod messages;
 mod metrics;
 mod records;
 mod sessions;
 mod texts;
+
+pub(super) use housekeeping::OldRequests;
 
 use cortex_core::PageSize;
 use futures::TryStreamExt;

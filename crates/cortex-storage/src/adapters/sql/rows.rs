@@ -20,9 +20,9 @@ use crate::{
     error::Result,
     history::{Message, Role},
     journal::{
-        CommandKind, Entry, EntryKind, Execution, ExecutionKind, ExecutionState, Fingerprint,
-        Holder, Known, LastAppend, OpenTurn, Outcome, OutcomeKind, Payload, PendingCommand,
-        SessionHead, SessionNo, Wait,
+        CommandKind, Delta, Entry, EntryKind, Execution, ExecutionKind, ExecutionState,
+        Fingerprint, Holder, Known, LastAppend, Mark, OpenTurn, Outcome, OutcomeKind, Part,
+        Payload, PendingCommand, SessionHead, SessionNo, Wait,
     },
     metric::{Labels, Metric},
     record::{Record, RecordKey},
@@ -95,7 +95,10 @@ pub(super) fn content(row: &Row) -> Result<(ContentHash, Bytes)> {
 pub(super) const HEAD: &str = "h.session, h.tenant, s.session_id, s.status, h.head, h.last_command, \
     h.consumed, h.pending, h.epoch, h.holder_id, h.turn_id, h.turn_sequence, h.waiting, h.wake_at, \
     h.queue, h.open_calls, h.message_count, h.last_position, h.history_floor, h.ready_at, h.updated_at, \
-    h.last_append";
+    h.last_append, h.marks, h.shared";
+
+/// How many columns [`HEAD`] has.
+pub(super) const HEAD_COLUMNS: usize = 24;
 
 /// The tables of [`HEAD`].
 pub(super) const HEAD_TABLES: &str = "heads h CROSS JOIN sessions s ON s.session = h.session";
@@ -120,6 +123,8 @@ pub(super) fn head(row: &Row) -> Result<OwnedHead> {
         last_append: last_append(row.try_get(21)?)?,
         ready_at: optional_stamp(row, 19)?,
         updated_at: stamp(row, 20)?,
+        marks: row.try_get(22)?,
+        shared: row.try_get(23)?,
     };
     Ok(OwnedHead { tenant: TenantNo(row.try_get(1)?), head })
 }
@@ -202,6 +207,35 @@ pub(super) fn entry(row: &Row) -> Result<Stored<Entry>> {
         epoch: row.try_get(6)?,
     };
     Ok(Stored { row: entry, cuts: cuts(row, 7, 8)? })
+}
+
+/// Columns of [`mark`], of `marks m`.
+pub(super) const MARK: &str =
+    "m.mark, m.sequence, m.last_command, m.quiescent, m.created_at, m.delta";
+
+pub(super) fn mark(row: &Row) -> Result<Mark> {
+    Ok(Mark {
+        number: position(row.try_get(0)?),
+        sequence: row.try_get(1)?,
+        last_command: row.try_get(2)?,
+        quiescent: row.try_get::<i64>(3)? != 0,
+        at: stamp(row, 4)?,
+        delta: Delta::from_json(&row.try_get::<String>(5)?).map_err(|_| damaged("mark"))?,
+    })
+}
+
+/// Columns of [`part`], of `parts p`.
+pub(super) const PART: &str = "p.session, p.owner, p.first, p.last, p.first_mark, p.last_mark";
+
+pub(super) fn part(row: &Row) -> Result<(SessionNo, Part)> {
+    let part = Part {
+        owner: SessionNo(row.try_get(1)?),
+        first: row.try_get(2)?,
+        last: row.try_get(3)?,
+        first_mark: row.try_get(4)?,
+        last_mark: row.try_get(5)?,
+    };
+    Ok((SessionNo(row.try_get(0)?), part))
 }
 
 /// Columns of [`known`], of `requests r`.

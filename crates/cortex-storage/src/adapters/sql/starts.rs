@@ -36,7 +36,8 @@ impl Starts {
         self.0.take(&session);
     }
 
-    /// Which entry begins like this one, whose payload is stored as `payload`, and how many bytes that is.
+    /// Which entry before this one begins like it, whose payload is stored as `payload`, and how many bytes
+    /// that is. Never one behind it, since what stays of a deleted session for its forks is a beginning.
     pub(super) fn find(
         &mut self,
         session: SessionNo,
@@ -47,7 +48,9 @@ impl Starts {
             return None;
         }
         let known = self.0.take(&session);
-        let shared = known.as_ref().filter(|start| payload.starts_with(&start.field));
+        let before = |start: &&Start| start.sequence < entry.sequence;
+        let known_before = known.as_ref().filter(before);
+        let shared = known_before.filter(|start| payload.starts_with(&start.field));
         let shared = shared.map(|start| (start.sequence, start.field.len()));
         let new = if shared.is_some() { None } else { start(entry.sequence, payload) };
         if let Some(start) = new.or(known) {
@@ -84,6 +87,14 @@ mod tests {
         }
     }
 
+    fn find_again(
+        starts: &mut Starts,
+        session: SessionNo,
+        entry: &Entry,
+    ) -> Option<(Sequence, usize)> {
+        starts.find(session, entry, &entry.payload.value)
+    }
+
     #[test]
     fn the_events_of_a_turn_name_the_first_of_them() {
         let mut starts = Starts::new(10);
@@ -105,6 +116,11 @@ mod tests {
             "stored without its beginning"
         );
         assert_eq!(starts.find(session, &last, payload), Some((9, 23)));
+        assert_eq!(
+            find_again(&mut starts, session, &entry(3, &[(3, one)])),
+            None,
+            "an earlier entry"
+        );
         starts.forget(session);
         assert_eq!(starts.find(session, &last, payload), None);
     }

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use cortex_core::{ExecutionId, HolderId, MessageId, PageSize, SessionId};
@@ -73,6 +74,7 @@ pub struct SqlStore {
     room: Semaphore,
     max_room: u32,
     hubs: Hubs,
+    pub(super) import_lease: Duration,
     writers: Mutex<Vec<JoinHandle<()>>>,
     /// Ends the other tasks.
     stop: DropGuard,
@@ -113,6 +115,7 @@ impl SqlStore {
             room: Semaphore::new(max_room as usize),
             max_room,
             hubs,
+            import_lease: config.import_lease.get(),
             writers,
             stop: stop.clone().drop_guard(),
             lock: Mutex::new(opened.lock),
@@ -292,13 +295,8 @@ impl JournalStore for SqlStore {
         self.reader.standing(session).await
     }
 
-    async fn replay(
-        &self,
-        session: SessionNo,
-        after: Sequence,
-        until: Sequence,
-    ) -> Result<Vec<Entry>> {
-        self.reader.replay(session, after, until).await
+    async fn replay(&self, standing: Standing, after: Sequence) -> Result<Vec<Entry>> {
+        self.reader.replay(standing, after).await
     }
 }
 
@@ -309,7 +307,7 @@ impl SessionStore for SqlStore {
         let create = ops::Create { tenant: tenant.clone(), new, session_id: session_id.clone() };
         let id = match self.write(create).await? {
             Created::New => session_id,
-            Created::Before(id) => {
+            Created::Before { session_id: id, .. } => {
                 SessionId::parse(id).map_err(|error| StorageError::internal(error.to_string()))?
             }
         };

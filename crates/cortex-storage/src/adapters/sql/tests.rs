@@ -55,6 +55,8 @@ macro_rules! on_both {
     };
 }
 
+mod logs;
+
 on_both! {
     in_one_commit_a_refused_write_fails_alone_and_a_repeated_one_is_found,
     a_write_that_the_database_refuses_fails_alone,
@@ -64,10 +66,10 @@ on_both! {
     a_holder_that_is_long_gone_is_forgotten_and_its_sessions_are_free,
 }
 
-struct Fixture {
-    store: Arc<SqlStore>,
-    tenant: Tenant,
-    clock: Arc<ManualClock>,
+pub(super) struct Fixture {
+    pub(super) store: Arc<SqlStore>,
+    pub(super) tenant: Tenant,
+    pub(super) clock: Arc<ManualClock>,
     config: StorageConfig,
     dir: TempDir,
     /// Dropped last.
@@ -78,7 +80,7 @@ fn payload() -> Payload {
     Payload { type_url: "type.googleapis.com/test.Event".into(), value: Bytes::from_static(b"x") }
 }
 
-fn append(held: &(SessionId, HolderId), request: &str) -> Append {
+pub(super) fn append(held: &(SessionId, HolderId), request: &str) -> Append {
     Append {
         session_id: held.0.clone(),
         holder_id: held.1.clone(),
@@ -106,7 +108,7 @@ fn submit(session: &SessionId) -> Submit {
 }
 
 impl Fixture {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let config = StorageConfig {
             busy_timeout: cortex_config::Duration::from_millis(50),
             housekeeping_interval: cortex_config::Duration::from_millis(20),
@@ -141,7 +143,7 @@ impl Fixture {
         SqliteConnection::connect(&url).await.expect("it connects")
     }
 
-    async fn session(&self) -> SessionId {
+    pub(super) async fn session(&self) -> SessionId {
         let new = NewSession {
             agent_name: "assistant".into(),
             user_id: String::new(),
@@ -155,7 +157,7 @@ impl Fixture {
     }
 
     /// A session held under epoch 1.
-    async fn held(&self) -> (SessionId, HolderId) {
+    pub(super) async fn held(&self) -> (SessionId, HolderId) {
         let (session_id, holder_id) = (self.session().await, HolderId::generate());
         let (instance, duration) = (holder_id.to_string(), Duration::from_secs(3));
         let registration = Registration { holder_id: holder_id.clone(), instance, duration };
@@ -166,15 +168,19 @@ impl Fixture {
         (session_id, holder_id)
     }
 
-    async fn append(&self, held: &(SessionId, HolderId), request: &str) -> Result<Appended> {
+    pub(super) async fn append(
+        &self,
+        held: &(SessionId, HolderId),
+        request: &str,
+    ) -> Result<Appended> {
         self.store.append(&self.tenant, append(held, request)).await
     }
 
-    async fn raw(&self, sql: &'static str) -> Result<usize> {
+    pub(super) async fn raw(&self, sql: &'static str) -> Result<usize> {
         self.store.write(Raw(sql)).await
     }
 
-    async fn sequences(&self, session: &SessionId) -> Vec<i64> {
+    pub(super) async fn sequences(&self, session: &SessionId) -> Vec<i64> {
         let query = EntryQuery {
             session_id: session.clone(),
             after: 0,
@@ -185,8 +191,24 @@ impl Fixture {
         page.entries.into_iter().map(|entry| entry.sequence).collect()
     }
 
-    async fn count(&self, table: &str) -> i64 {
-        let query = Query::new(format!("SELECT count(*) FROM {table}"));
+    /// Waits until nothing is to be cleared away.
+    pub(super) async fn kept(&self) {
+        self.until("SELECT count(*) FROM purges").await;
+    }
+
+    /// Waits until a number is 0.
+    pub(super) async fn until(&self, sql: &'static str) {
+        tokio::time::timeout(Duration::from_secs(20), async {
+            while self.number(sql).await > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("housekeeping ends");
+    }
+
+    pub(super) async fn number(&self, sql: &str) -> i64 {
+        let query = Query::new(sql);
         let row = match &self.database {
             Some(_) => query.first(&self.store.reader.pool).await,
             // A connection of its own: the store may be closed.
@@ -194,6 +216,10 @@ impl Fixture {
         };
         let row = row.expect("it is read");
         row.expect("a row").try_get(0).expect("a number")
+    }
+
+    pub(super) async fn count(&self, table: &str) -> i64 {
+        self.number(&format!("SELECT count(*) FROM {table}")).await
     }
 }
 
@@ -379,13 +405,7 @@ async fn the_rows_of_a_deleted_session_and_of_a_cleared_history_go_away(f: Fixtu
         };
         f.store.direct(&f.tenant, direct).await.expect("written");
     }
-    tokio::time::timeout(Duration::from_secs(10), async {
-        while f.count("purges").await > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await
-    .expect("housekeeping ends");
+    f.kept().await;
     assert_eq!((f.count("sessions").await, f.count("heads").await), (1, 1));
     assert_eq!((f.count("entries").await, f.count("requests").await), (3002, 3));
     assert_eq!(f.count("messages").await, 0);

@@ -26,8 +26,8 @@ use crate::{
     error::{Result, StorageError},
     history::Message,
     journal::{
-        Change, Decision, Entry, Execution, Facts, Fingerprint, HolderFacts, Known, MessageChange,
-        NewContent, Outcome, RequestKey, SessionHead, SessionNo,
+        Change, Decision, Entry, Execution, Facts, Fingerprint, HolderFacts, Known, Mark,
+        MessageChange, NewContent, Outcome, Part, RequestKey, Sequence, SessionHead, SessionNo,
     },
     metric::{Metric, NewMetric, Recorded},
     record::RecordKey,
@@ -86,7 +86,10 @@ pub(super) struct Read {
     /// What was cut out of rows that this batch has cleared away.
     pub(super) cleared: Vec<(TenantNo, Pieces)>,
     pub(super) descriptions: HashMap<SessionNo, Description>,
-    pub(super) creations: HashMap<(TenantNo, RequestKey), (Fingerprint, SessionNo)>,
+    pub(super) creations: HashMap<(TenantNo, RequestKey), Creation>,
+    pub(super) parts: HashMap<SessionNo, Vec<Part>>,
+    /// Until when the imports under these numbers may go on.
+    pub(super) staged: HashMap<SessionNo, Stamp>,
     pub(super) records: HashMap<(TenantNo, RecordKey), RecordFact>,
     pub(super) metric_requests: HashMap<(TenantNo, RequestKey), (Fingerprint, Stamp)>,
     pub(super) cache_totals: HashMap<TenantNo, CacheTotals>,
@@ -125,11 +128,24 @@ pub(super) struct SessionRow {
     pub(super) created_at: Stamp,
 }
 
+/// A request that created a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Creation {
+    pub(super) tenant: TenantNo,
+    pub(super) key: RequestKey,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) session: SessionNo,
+    /// Where a fork was cut.
+    pub(super) sequence: Sequence,
+}
+
 /// Something to clear away in steps.
 pub(super) struct Purge {
     pub(super) session: SessionNo,
     /// Messages up to this position; absent: everything.
     pub(super) messages: Option<i64>,
+    /// An import may still go on until then.
+    pub(super) staged: Option<Stamp>,
 }
 
 /// A record row to write.
@@ -178,8 +194,15 @@ pub(super) struct Writes {
     pub(super) statuses: BTreeSet<SessionNo>,
     pub(super) descriptions: BTreeSet<SessionNo>,
     pub(super) entries: IndexMap<SessionNo, (TenantNo, Vec<Entry>)>,
+    /// Entries of sessions that nobody follows yet, and copies of those that everybody has seen.
+    pub(super) silent: Vec<(SessionNo, TenantNo, Vec<Entry>)>,
+    pub(super) marks: Vec<(TenantNo, SessionNo, Mark)>,
+    /// The parts of new forks.
+    pub(super) parts: IndexMap<SessionNo, Vec<Part>>,
+    /// Sessions that need their parts no more.
+    pub(super) released: Vec<SessionNo>,
     pub(super) requests: Vec<(TenantNo, SessionNo, RequestKey, Known)>,
-    pub(super) creations: Vec<(TenantNo, RequestKey, Fingerprint, SessionNo)>,
+    pub(super) creations: Vec<Creation>,
     pub(super) holders: HashSet<HolderId>,
     pub(super) executions: IndexSet<(TenantNo, ExecutionId)>,
     pub(super) outcomes: Vec<(TenantNo, ExecutionId, SessionNo, Outcome)>,
@@ -208,6 +231,11 @@ pub(super) struct Writes {
     pub(super) forgotten_bytes: Vec<UnusedBytes>,
     pub(super) deletions: Vec<SessionNo>,
     pub(super) purges: Vec<Purge>,
+    /// Until when imports may go on; absent: no more.
+    pub(super) leases: Vec<(SessionNo, Option<Stamp>)>,
+    /// Imports that are done.
+    pub(super) unstaged: Vec<SessionNo>,
+    pub(super) forgotten_requests: Vec<(SessionNo, RequestKey)>,
     pub(super) purge_steps: Vec<PurgeRow>,
     pub(super) forget_tombstones: Option<Stamp>,
     pub(super) forgotten_holders: Vec<HolderId>,
@@ -217,6 +245,17 @@ pub(super) struct Writes {
 }
 
 impl Writes {
+    /// Every entry that is written.
+    pub(super) fn all_entries(&self) -> impl Iterator<Item = (SessionNo, TenantNo, &Entry)> {
+        let told =
+            self.entries.iter().map(|(session, (tenant, entries))| (session, tenant, entries));
+        let silent =
+            self.silent.iter().map(|(session, tenant, entries)| (session, tenant, entries));
+        told.chain(silent).flat_map(|(session, tenant, entries)| {
+            entries.iter().map(|entry| (*session, *tenant, entry))
+        })
+    }
+
     /// Notes that a head changed; what was whole stays whole.
     pub(super) fn write_head(&mut self, session: SessionNo, write: HeadWrite) {
         let noted = self.heads.entry(session).or_insert(write);
@@ -265,6 +304,12 @@ impl Work<'_> {
         no
     }
 
+    /// Notes that a request created a session.
+    pub(super) fn note_creation(&mut self, creation: Creation) {
+        self.read.creations.insert((creation.tenant, creation.key), creation);
+        self.writes.creations.push(creation);
+    }
+
     /// Notes what a decision changes, and hands on what it answers.
     pub(super) fn accept<A>(&mut self, tenant: TenantNo, decision: Decision<A>) -> A {
         if let Some(change) = decision.change {
@@ -281,7 +326,7 @@ impl Work<'_> {
         }
         if before.is_some_and(|before| before.history_floor != change.head.history_floor) {
             let messages = Some(change.head.history_floor);
-            self.writes.purges.push(Purge { session, messages });
+            self.writes.purges.push(Purge { session, messages, staged: None });
         }
         if let Some(before) = before
             && *before != change.head
@@ -305,6 +350,9 @@ impl Work<'_> {
             self.read.states.insert(session, state);
             self.writes.states.insert(session);
         }
+        if let Some(mark) = change.mark {
+            self.writes.marks.push((tenant, session, mark));
+        }
         if let Some((key, known)) = change.request {
             self.writes.requests.push((tenant, session, key, known.clone()));
             self.read.known.insert((session, key), known);
@@ -323,6 +371,8 @@ impl Work<'_> {
 
     fn change_message(&mut self, tenant: TenantNo, session: SessionNo, change: MessageChange) {
         match change {
+            // The floor of the head says so.
+            MessageChange::Clear => {}
             MessageChange::Insert(message, place) => {
                 let key = (session, message.message_id.clone());
                 self.read.messages.insert(key, message.position);

@@ -375,7 +375,7 @@ pub(super) async fn read_standing(
 }
 
 pub(super) fn standing(head: &SessionHead) -> Standing {
-    Standing { session: head.session, head: head.head, finished: head.is_finished() }
+    head.into()
 }
 
 /// Tells followers what was committed.

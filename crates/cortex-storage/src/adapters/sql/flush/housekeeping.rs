@@ -9,6 +9,7 @@ use crate::{
         work::Writes,
     },
     journal::SessionNo,
+    time::Stamp,
 };
 
 impl Writes {
@@ -17,9 +18,17 @@ impl Writes {
         for session in &self.deletions {
             script.push("DELETE FROM sessions WHERE session = ?;").bind(session.0);
         }
-        script.insert(("purges (session, messages)", 2, ""), &self.purges, |script, purge| {
-            script.bind(purge.session.0).bind(purge.messages);
+        let table = "purges (session, messages, staged)";
+        script.insert((table, 3, ""), &self.purges, |script, purge| {
+            script.bind(purge.session.0).bind(purge.messages).bind(purge.staged.map(Stamp::micros));
         });
+        for (session, until) in &self.leases {
+            script.push("UPDATE purges SET staged = ? WHERE session = ?;");
+            script.bind(until.map(Stamp::micros)).bind(session.0);
+        }
+        for session in &self.unstaged {
+            script.push("DELETE FROM purges WHERE session = ?;").bind(session.0);
+        }
     }
 
     pub(super) fn write_housekeeping(&self, script: &mut Script) {
@@ -37,11 +46,22 @@ impl Writes {
                 .push("DELETE FROM holders WHERE holder_id = ?;")
                 .bind(holder.as_str().to_owned());
         }
+        for (session, key) in &self.forgotten_requests {
+            script.push("DELETE FROM requests WHERE session = ? AND request = ?;");
+            script.bind(session.0).bind(key.0.to_vec());
+        }
         for purge in &self.purge_steps {
             purge.write_step(script);
         }
     }
 }
+
+/// The tables of logs, their keys, and what of them is kept.
+const LOGS: [(&str, &str, &str); 2] =
+    [("entries", "entry", KEPT_ENTRIES), ("marks", "mark", KEPT_MARKS)];
+/// What is not to be deleted: rows of a log up to the last position that a part of a fork refers to.
+const KEPT_ENTRIES: &str = "(SELECT coalesce(max(p.last), 0) FROM parts p WHERE p.owner = ?)";
+const KEPT_MARKS: &str = "(SELECT coalesce(max(p.last_mark), 0) FROM parts p WHERE p.owner = ?)";
 
 /// Tables of rows of a session that refer to no contents, and their keys.
 const OTHERS: [(&str, &str); 3] =
@@ -58,26 +78,28 @@ impl PurgeRow {
         (clustered(self.session(), 0), clustered(self.session(), last))
     }
 
-    /// The keys of the entries that go.
-    fn entries(&self) -> (i64, i64) {
+    /// The keys of the log, of which [`KEPT_ENTRIES`] or [`KEPT_MARKS`] stay.
+    fn log(&self) -> (i64, i64) {
         (clustered(self.session(), 0), clustered(self.session(), LAST_POSITION))
     }
 
     /// Deletes some rows of each table that refers to contents, and answers of each row its tenant and
     /// its pieces.
     pub(in super::super) fn clear(&self, script: &mut Script) {
-        let ranges =
-            [("messages", "message", self.messages()), ("entries", "entry", self.entries())];
-        let ranges = if self.messages.is_some() { &ranges[..1] } else { &ranges };
-        for (table, key, (first, last)) in ranges {
-            script.push(&format!(
-                "DELETE FROM {table} WHERE {key} IN \
-                 (SELECT {key} FROM {table} WHERE {key} BETWEEN ? AND ? LIMIT ?) \
-                 RETURNING tenant, pieces;"
-            ));
-            script.bind(*first).bind(*last).bind(STEP_ROWS);
-        }
+        let (first, last) = self.messages();
+        script.push(
+            "DELETE FROM messages WHERE message IN \
+             (SELECT message FROM messages WHERE message BETWEEN ? AND ? LIMIT ?) \
+             RETURNING tenant, pieces;",
+        );
+        script.bind(first).bind(last).bind(STEP_ROWS);
         if self.messages.is_none() {
+            let (before, last) = self.log();
+            script.push(&format!(
+                "DELETE FROM entries WHERE entry IN (SELECT entry FROM entries \
+                 WHERE entry > ? + {KEPT_ENTRIES} AND entry <= ? LIMIT ?) RETURNING tenant, pieces;"
+            ));
+            script.bind(before).bind(self.session).bind(last).bind(STEP_ROWS);
             script.push(
                 "DELETE FROM outcomes WHERE (tenant, execution_id) IN \
                  (SELECT tenant, execution_id FROM outcomes WHERE session = ? LIMIT ?) \
@@ -91,6 +113,12 @@ impl PurgeRow {
     fn write_step(&self, script: &mut Script) {
         if self.messages.is_none() {
             write_artifact_purge(script, self.session(), STEP_ROWS);
+            let (before, last) = self.log();
+            script.push(&format!(
+                "DELETE FROM marks WHERE mark IN (SELECT mark FROM marks \
+                 WHERE mark > ? + {KEPT_MARKS} AND mark <= ? LIMIT ?);"
+            ));
+            script.bind(before).bind(self.session).bind(last).bind(STEP_ROWS);
             for (table, key) in OTHERS {
                 script.push(&format!(
                     "DELETE FROM {table} WHERE ({key}) IN \
@@ -106,9 +134,13 @@ impl PurgeRow {
         );
         script.bind(self.purge).bind(first).bind(last);
         if self.messages.is_none() {
-            let (first, last) = self.entries();
-            script.push(" AND NOT EXISTS (SELECT 1 FROM entries WHERE entry BETWEEN ? AND ?)");
-            script.bind(first).bind(last);
+            let (before, last) = self.log();
+            for (table, key, kept) in LOGS {
+                script.push(&format!(
+                    " AND NOT EXISTS (SELECT 1 FROM {table} WHERE {key} > ? + {kept} AND {key} <= ?)"
+                ));
+                script.bind(before).bind(self.session).bind(last);
+            }
             for table in ["requests", "executions", "outcomes", "metrics", "artifacts"] {
                 script.push(&format!(" AND NOT EXISTS (SELECT 1 FROM {table} WHERE session = ?)"));
                 script.bind(self.session);

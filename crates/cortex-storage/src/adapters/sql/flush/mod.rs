@@ -4,6 +4,7 @@ mod artifacts;
 mod cached;
 mod housekeeping;
 mod ledger;
+mod log;
 mod messages;
 mod metrics;
 mod records;
@@ -26,18 +27,19 @@ use crate::{
 
 const HEADS: &str = "heads (session, tenant, head, last_command, consumed, pending, epoch, holder_id, \
     turn_id, turn_sequence, waiting, wake_at, queue, open_calls, message_count, last_position, \
-    history_floor, ready_at, updated_at, last_append)";
+    history_floor, ready_at, updated_at, last_append, marks, shared)";
 const HEADS_CONFLICT: &str = "ON CONFLICT (session) DO UPDATE SET head = excluded.head, \
     last_command = excluded.last_command, consumed = excluded.consumed, pending = excluded.pending, \
     epoch = excluded.epoch, holder_id = excluded.holder_id, turn_id = excluded.turn_id, \
     turn_sequence = excluded.turn_sequence, waiting = excluded.waiting, wake_at = excluded.wake_at, \
     queue = excluded.queue, open_calls = excluded.open_calls, message_count = excluded.message_count, \
     last_position = excluded.last_position, history_floor = excluded.history_floor, \
-    ready_at = excluded.ready_at, updated_at = excluded.updated_at, last_append = excluded.last_append";
+    ready_at = excluded.ready_at, updated_at = excluded.updated_at, last_append = excluded.last_append, \
+    marks = excluded.marks, shared = excluded.shared";
 const MOVE_HEADS: &str = "UPDATE heads SET head = v.column2, last_command = v.column3, \
     consumed = v.column4, pending = v.column5, queue = v.column6, open_calls = v.column7, \
     message_count = v.column8, last_position = v.column9, updated_at = v.column10, \
-    last_append = v.column11 FROM ";
+    last_append = v.column11, marks = v.column12 FROM ";
 const MOVED_HEADS: &str = " v WHERE heads.session = v.column1";
 const ENTRIES: &str =
     "entries (entry, tenant, kind, type, payload_type, payload, start, created_at, epoch, pieces)";
@@ -55,6 +57,8 @@ impl Work<'_> {
         self.writes.write_sessions(script);
         self.write_heads(script);
         self.write_entries(script, &mut contents);
+        self.writes.write_marks(script);
+        self.writes.write_parts(script);
         self.writes.write_requests(script);
         self.write_holders(script);
         self.write_executions(script, &mut contents);
@@ -96,14 +100,15 @@ impl Work<'_> {
             self.writes.states.shift_remove(session);
             self.writes.statuses.remove(session);
             self.writes.descriptions.remove(session);
-            self.writes.creations.retain(|(_, _, _, created)| created != session);
+            self.writes.creations.retain(|created| created.session != *session);
+            self.writes.parts.shift_remove(session);
         }
     }
 
     /// Names of entries that have no number.
     pub(in super::super) fn unknown_names(&self) -> impl Iterator<Item = &Arc<str>> {
-        let entries = self.writes.entries.values().flat_map(|(_, entries)| entries);
-        let names = entries.flat_map(|entry| [&entry.name, &entry.payload.type_url]);
+        let entries = self.writes.all_entries();
+        let names = entries.flat_map(|(_, _, entry)| [&entry.name, &entry.payload.type_url]);
         names.filter(|name| !self.read.names.contains_key(*name))
     }
 
@@ -130,28 +135,26 @@ impl Work<'_> {
             chosen.filter_map(|(session, _)| self.read.heads.get(session)).collect()
         };
         let whole = heads(HeadWrite::Whole);
-        script.insert((HEADS, 20, HEADS_CONFLICT), &whole, |script, owned| {
+        script.insert((HEADS, 22, HEADS_CONFLICT), &whole, |script, owned| {
             bind_head(script, owned.tenant, &owned.head);
         });
         let moved = heads(HeadWrite::Moved);
-        script.values((MOVE_HEADS, 11, MOVED_HEADS), &moved, |script, owned| {
+        script.values((MOVE_HEADS, 12, MOVED_HEADS), &moved, |script, owned| {
             bind_moved_head(script, &owned.head);
         });
     }
 
     fn write_entries(&mut self, script: &mut Script, contents: &mut ContentChanges) {
         let mut rows = Vec::new();
-        for (session, (tenant, entries)) in &self.writes.entries {
-            for entry in entries {
-                let mut cutter = contents.cutter();
-                let payload = cutter.bytes(0, &entry.payload.value);
-                let pieces = contents.keep(*tenant, cutter);
-                let start = self.cache.starts.find(*session, entry, &payload);
-                let (start, left_out) = start.unzip();
-                let payload = payload[left_out.unwrap_or(0)..].to_vec();
-                let key = clustered(*session, entry.sequence);
-                rows.push((key, *tenant, entry, (start, payload), pieces));
-            }
+        for (session, tenant, entry) in self.writes.all_entries() {
+            let mut cutter = contents.cutter();
+            let payload = cutter.bytes(0, &entry.payload.value);
+            let pieces = contents.keep(tenant, cutter);
+            let start = self.cache.starts.find(session, entry, &payload);
+            let (start, left_out) = start.unzip();
+            let payload = payload[left_out.unwrap_or(0)..].to_vec();
+            let key = clustered(session, entry.sequence);
+            rows.push((key, tenant, entry, (start, payload), pieces));
         }
         let number = |name: &Arc<str>| self.read.names.get(name).copied();
         script.insert((ENTRIES, 10, ""), &rows, |script, row| {
@@ -194,7 +197,9 @@ fn bind_head(script: &mut Script, tenant: TenantNo, head: &SessionHead) {
         .bind(head.history_floor)
         .bind(head.ready_at.map(Stamp::micros))
         .bind(head.updated_at.micros())
-        .bind(write_last_append(head.last_append.as_ref()));
+        .bind(write_last_append(head.last_append.as_ref()))
+        .bind(head.marks)
+        .bind(head.shared);
 }
 
 fn bind_moved_head(script: &mut Script, head: &SessionHead) {
@@ -209,7 +214,8 @@ fn bind_moved_head(script: &mut Script, head: &SessionHead) {
         .bind(head.message_count)
         .bind(head.last_position)
         .bind(head.updated_at.micros())
-        .bind(write_last_append(head.last_append.as_ref()));
+        .bind(write_last_append(head.last_append.as_ref()))
+        .bind(head.marks);
 }
 
 impl Writes {

@@ -87,17 +87,14 @@ impl Writes {
                 .bind(row.new.manifest_digest.clone())
                 .bind(row.created_at.micros());
         });
-        let table = "creations (tenant, request, fingerprint, session)";
-        script.insert(
-            (table, 4, ""),
-            &self.creations,
-            |script, (tenant, key, fingerprint, session)| {
-                script
-                    .bind(tenant.0)
-                    .bind(key.0.to_vec())
-                    .bind(fingerprint.0.to_vec())
-                    .bind(session.0);
-            },
-        );
+        let table = "creations (tenant, request, fingerprint, session, sequence)";
+        script.insert((table, 5, ""), &self.creations, |script, created| {
+            script
+                .bind(created.tenant.0)
+                .bind(created.key.0.to_vec())
+                .bind(created.fingerprint.0.to_vec())
+                .bind(created.session.0)
+                .bind(created.sequence);
+        });
     }
 }

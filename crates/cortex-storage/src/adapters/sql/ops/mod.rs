@@ -7,6 +7,7 @@ mod journal;
 mod metric;
 mod record;
 mod session;
+mod transfer;
 
 pub(super) use artifact::{
     ForgetBytes, GiveBytes, NameStore, Note, Noted, RemoveArtifact, UnusedBytes,
@@ -18,6 +19,9 @@ pub(super) use journal::{ClaimExecution, FinishExecution, InSession};
 pub(super) use metric::{ForgetMetricRequests, RecordNumbers};
 pub(super) use record::{Put, Remove, RemoveExpired};
 pub(super) use session::{Create, Created, Delete, Patch};
+pub(super) use transfer::{
+    AbandonImport, BeginImport, EndImport, ExtendImport, ForkSession, OwnLog, fork_key,
+};
 
 use tokio::sync::oneshot;
 

@@ -6,14 +6,18 @@ use super::{super::needs::Needs, super::work::Work, Operation};
 use crate::{
     adapters::sql::{
         cache::{Cache, OwnedHead, TenantNo},
-        work::{HeadWrite, Purge, SessionRow},
+        work::{Creation, HeadWrite, Purge, SessionRow},
     },
     error::{Result, StorageError},
-    journal::{Method, SessionHead},
+    journal::{
+        Delta, Fingerprint, Mark, Method, ObjectText, RequestId, RequestKey, Sequence, SessionHead,
+        StateDelta,
+    },
     json,
     session::{NewSession, SessionPatch},
     state::{State, StateChange},
     tenant::Tenant,
+    time::Stamp,
 };
 
 /// Creates a session with an empty journal.
@@ -28,8 +32,8 @@ pub(in super::super) struct Create {
 pub(in super::super) enum Created {
     /// It is there.
     New,
-    /// The request was made before: the session of then.
-    Before(String),
+    /// The request was made before: the session of then, and where it was cut if it is a fork.
+    Before { session_id: String, sequence: Sequence },
 }
 
 impl Operation for Create {
@@ -53,21 +57,23 @@ impl Operation for Create {
         let tenant = work.ensure_tenant(&self.tenant);
         let key = self.new.request_id.as_ref().map(|id| (tenant, id.key(Method::CreateSession)));
         if let (Some(id), Some(key)) = (&self.new.request_id, key)
-            && let Some((fingerprint, session)) = work.read.creations.get(&key)
+            && let Some(before) = created_before(work, key, id, self.new.fingerprint)?
         {
-            if *fingerprint != self.new.fingerprint {
-                return Err(StorageError::RequestIdReused { request_id: id.as_str().to_owned() });
-            }
-            return Ok(Created::Before(work.head(*session)?.session_id.clone()));
+            return Ok(before);
         }
-        let head = self.insert(work, tenant);
-        if let Some(key) = key {
-            work.read.creations.insert(key, (self.new.fingerprint, head.session));
-            work.writes.creations.push((tenant, key.1, self.new.fingerprint, head.session));
-        }
+        let session = work.cache.new_session();
+        let mut head = SessionHead::new(session, self.session_id.to_string(), work.now);
         if let Some(state) = state {
-            work.read.states.insert(head.session, state);
-            work.writes.states.insert(head.session);
+            head.marks = 1;
+            let mark = first_mark(&state, work.now);
+            work.writes.marks.push((tenant, session, mark));
+            work.read.states.insert(session, state);
+            work.writes.states.insert(session);
+        }
+        insert(work, tenant, head, self.new.clone());
+        if let Some((_, key)) = key {
+            let fingerprint = self.new.fingerprint;
+            work.note_creation(Creation { tenant, key, fingerprint, session, sequence: 0 });
         }
         Ok(Created::New)
     }
@@ -77,23 +83,41 @@ impl Operation for Create {
     }
 }
 
-impl Create {
-    fn insert(&self, work: &mut Work<'_>, tenant: TenantNo) -> SessionHead {
-        let session = work.cache.new_session();
-        let session_id = self.session_id.to_string();
-        work.writes.sessions.push(SessionRow {
-            tenant,
-            session,
-            session_id: session_id.clone(),
-            new: self.new.clone(),
-            created_at: work.now,
-        });
-        let head = SessionHead::new(session, session_id.clone(), work.now);
-        work.read.ids.insert((tenant, session_id), session);
-        work.read.heads.insert(session, OwnedHead { tenant, head: head.clone() });
-        work.writes.write_head(session, HeadWrite::Whole);
-        head
+/// What the log keeps of the state that a session begins with.
+fn first_mark(state: &State, now: Stamp) -> Mark {
+    let replaced = StateDelta::Replace(ObjectText(state.data.clone()));
+    let delta = Delta { state: Some(replaced), ..Delta::default() };
+    Mark { number: 1, sequence: 0, last_command: 0, quiescent: true, at: now, delta }
+}
+
+/// The session that the same request created before.
+pub(super) fn created_before(
+    work: &Work<'_>,
+    key: (TenantNo, RequestKey),
+    id: &RequestId,
+    fingerprint: Fingerprint,
+) -> Result<Option<Created>> {
+    let Some(creation) = work.read.creations.get(&key) else { return Ok(None) };
+    if creation.fingerprint != fingerprint {
+        return Err(StorageError::RequestIdReused { request_id: id.as_str().to_owned() });
     }
+    let session_id = work.head(creation.session)?.session_id.clone();
+    Ok(Some(Created::Before { session_id, sequence: creation.sequence }))
+}
+
+/// Puts a new session with its head into the batch.
+pub(super) fn insert(work: &mut Work<'_>, tenant: TenantNo, head: SessionHead, new: NewSession) {
+    let session = head.session;
+    work.writes.sessions.push(SessionRow {
+        tenant,
+        session,
+        session_id: head.session_id.clone(),
+        new,
+        created_at: work.now,
+    });
+    work.read.ids.insert((tenant, head.session_id.clone()), session);
+    work.read.heads.insert(session, OwnedHead { tenant, head });
+    work.writes.write_head(session, HeadWrite::Whole);
 }
 
 /// Changes what is attached to a session.
@@ -162,10 +186,11 @@ impl Operation for Delete {
         let (tenant, session) = work.session(&self.tenant, &self.session_id)?;
         work.read.ids.remove(&(tenant, self.session_id.as_str().to_owned()));
         work.read.heads.remove(&session);
-        work.read.creations.retain(|_, (_, created)| *created != session);
+        work.read.creations.retain(|_, created| created.session != session);
         work.cache.starts.forget(session);
         work.writes.deletions.push(session);
-        work.writes.purges.push(Purge { session, messages: None });
+        work.writes.released.push(session);
+        work.writes.purges.push(Purge { session, messages: None, staged: None });
         Ok(())
     }
 

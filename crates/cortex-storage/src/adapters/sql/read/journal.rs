@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use cortex_core::{HolderId, PageSize, SessionId};
 use futures::{FutureExt, TryStreamExt};
 
-use super::{Reader, TENANT, contents::until_whole};
+use super::{Reader, TENANT, contents::until_whole, log::log_parts};
 use crate::{
     adapters::sql::{
+        database::Target,
         error::damaged,
         query::Query,
         row::Row,
@@ -126,22 +127,20 @@ impl Reader {
         let head = self.head(tenant, &query.session_id).await?;
         let limit = query.page_size.get() as usize;
         let types = query.types;
-        let entries =
-            self.read_entries(head.session, (query.after, head.head), limit, types).await?;
+        let entries = self.read_entries((&head).into(), query.after, limit, &types).await?;
         let read = entries.last().map(|entry| entry.sequence);
         let more = read.is_some_and(|last| last < head.head);
         let full = entries.len() >= limit || self.is_full(&entries);
         Ok(EntryPage { more: more && full, entries, head: head.head })
     }
 
-    /// Entries after `after` up to `until`, as many as one page of a replay holds.
+    /// Entries after `after` up to the head of `standing`, as many as one page of a replay holds.
     pub(in super::super) async fn replay(
         &self,
-        session: SessionNo,
+        standing: Standing,
         after: Sequence,
-        until: Sequence,
     ) -> Result<Vec<Entry>> {
-        self.read_entries(session, (after, until), self.replay_entries, Vec::new()).await
+        self.read_entries(standing, after, self.replay_entries, &[]).await
     }
 
     fn is_full(&self, entries: &[Entry]) -> bool {
@@ -150,53 +149,79 @@ impl Reader {
 
     async fn read_entries(
         &self,
-        session: SessionNo,
-        range: (Sequence, Sequence),
+        standing: Standing,
+        after: Sequence,
         limit: usize,
-        types: Vec<String>,
+        types: &[String],
     ) -> Result<Vec<Entry>> {
-        until_whole(|| self.try_entries(session, range, limit, &types).boxed()).await
+        until_whole(|| self.try_entries(standing, after, limit, types).boxed()).await
     }
 
     async fn try_entries(
         &self,
-        session: SessionNo,
-        range: (Sequence, Sequence),
+        standing: Standing,
+        after: Sequence,
         limit: usize,
         types: &[String],
     ) -> Result<Option<Vec<Entry>>> {
-        self.join(self.stored_entries(session, range, limit, types).await?).await
+        self.join(self.stored_entries(standing, after, limit, types).await?).await
     }
 
+    /// Entries in order, at most `limit`, until they have as many bytes as a page. A log that has rows
+    /// of other sessions is read on one snapshot, since those may become its own meanwhile.
     async fn stored_entries(
         &self,
-        session: SessionNo,
-        (after, until): (Sequence, Sequence),
+        Standing { session, head, shared, .. }: Standing,
+        after: Sequence,
         limit: usize,
         types: &[String],
     ) -> Result<Vec<Stored<Entry>>> {
-        let (after, until) = (after.clamp(0, LAST_POSITION), until.clamp(0, LAST_POSITION));
+        let (after, until) = (after.clamp(0, LAST_POSITION), head.clamp(0, LAST_POSITION));
+        let mut entries = Entries { found: Vec::new(), bytes: 0, limit, types };
+        if after >= shared {
+            let mut conn = self.pool.acquire().await?;
+            self.read_range(conn.target(), &mut entries, session, (after, until)).await?;
+            return Ok(entries.found);
+        }
+        let mut snapshot = self.pool.snapshot().await?;
+        for part in log_parts(snapshot.target(), session).await? {
+            let range = (after.max(part.first - 1), until.min(part.last));
+            let full = entries.found.len() >= limit || entries.bytes >= self.page_bytes;
+            if range.0 < range.1 && !full {
+                self.read_range(snapshot.target(), &mut entries, part.owner, range).await?;
+            }
+        }
+        snapshot.end().await?;
+        Ok(entries.found)
+    }
+
+    /// Adds the entries of one session's own rows.
+    async fn read_range(
+        &self,
+        target: Target<'_>,
+        entries: &mut Entries<'_>,
+        session: SessionNo,
+        (after, until): (Sequence, Sequence),
+    ) -> Result<()> {
         let mut query = Query::new(format!(
             "SELECT {ENTRY} FROM {ENTRY_TABLES} WHERE e.entry > ? AND e.entry <= ?"
         ))
         .bind(clustered(session, after))?
         .bind(clustered(session, until))?;
-        if !types.is_empty() {
-            query = query.push(" AND t.name IN ").list(types.iter().map(String::as_str))?;
+        if !entries.types.is_empty() {
+            query = query.push(" AND t.name IN ").list(entries.types.iter().map(String::as_str))?;
         }
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut conn = self.pool.acquire().await?;
-        let query = query.push(" ORDER BY e.entry LIMIT ?").bind(limit)?;
-        let mut found = query.stream(conn.target())?;
-        let (mut entries, mut bytes) = (Vec::new(), 0);
-        while bytes < self.page_bytes
+        let room = i64::try_from(entries.limit - entries.found.len()).unwrap_or(i64::MAX);
+        let query = query.push(" ORDER BY e.entry LIMIT ?").bind(room)?;
+        let mut found = query.stream(target)?;
+        while entries.bytes < self.page_bytes
             && let Some(row) = found.try_next().await?
         {
             let entry = rows::entry(&row)?;
-            bytes += entry.row.size() + entry.cut();
-            entries.push(entry);
+            entries.bytes += entry.row.size() + entry.cut();
+            entries.found.push(entry);
         }
-        Ok(entries)
+        Ok(())
     }
 
     /// The sessions that name a holder, of whatever tenant.
@@ -253,6 +278,15 @@ impl Reader {
             Ok((place, Runnable { tenant, session_id: row.try_get(2)?, epoch: row.try_get(3)? }))
         })
     }
+}
+
+/// Entries that were found so far, and what is looked for.
+struct Entries<'q> {
+    found: Vec<Stored<Entry>>,
+    bytes: usize,
+    limit: usize,
+    /// Only of these types; empty: all.
+    types: &'q [String],
 }
 
 fn parse_place(text: &str) -> Result<(i64, i64)> {

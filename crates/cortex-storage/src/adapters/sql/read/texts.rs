@@ -1,11 +1,9 @@
 //! Texts that messages have in entries.
 
-use std::collections::HashMap;
-
 use cortex_core::SessionId;
 use futures::FutureExt;
 
-use super::{Reader, contents::until_whole};
+use super::{Reader, contents::until_whole, log::log_parts};
 use crate::{
     adapters::sql::{
         row::Row,
@@ -16,7 +14,7 @@ use crate::{
     content::{Contents, Pieces},
     entry_text::{EntryText, Text},
     error::{Result, StorageError},
-    journal::{Append, Sequence, SessionNo},
+    journal::{Append, Part, Sequence, SessionNo},
     tenant::Tenant,
 };
 
@@ -50,6 +48,21 @@ fn piece(row: &Row) -> Result<Stored<TextPiece>> {
     Ok(Stored { row: piece, cuts: rows::cuts(row, 3, 4)? })
 }
 
+/// The keys of the entries that texts stand in, in each part of a log: number of the text, keys, type.
+fn ranges<'p>(places: &[&'p EntryText], parts: &[Part]) -> Vec<(i64, (i64, i64), &'p str)> {
+    let mut ranges = Vec::with_capacity(places.len());
+    for (number, place) in (0_i64..).zip(places) {
+        for part in parts {
+            let (first, last) = (place.first.max(part.first), place.last.min(part.last));
+            if first <= last {
+                let keys = (clustered(part.owner, first), clustered(part.owner, last));
+                ranges.push((number, keys, &*place.name));
+            }
+        }
+    }
+    ranges
+}
+
 /// The texts of `places`, from their pieces.
 pub(super) fn texts(places: &[&EntryText], mut pieces: Vec<TextPiece>) -> Vec<String> {
     pieces.sort_by_key(|piece| (piece.text, piece.sequence));
@@ -72,19 +85,19 @@ impl Reader {
         if places.is_empty() {
             return Ok(Vec::new());
         }
-        let numbered: Vec<_> = (0_i64..).zip(places).collect();
+        let mut snapshot = self.pool.snapshot().await?;
+        let parts = log_parts(snapshot.target(), session).await?;
+        let ranges = ranges(places, &parts);
         let mut script = Script::default();
         let columns = "SELECT v.column1, e.entry, e.payload, e.tenant, e.pieces, \
             substr(s.payload, 1, 64) FROM ";
-        script.values((columns, 4, TABLES), &numbered, |script, (number, place)| {
-            script
-                .bind(*number)
-                .bind(clustered(session, place.first.clamp(0, LAST_POSITION)))
-                .bind(clustered(session, place.last.clamp(0, LAST_POSITION)))
-                .bind(place.name.to_string());
+        script.values((columns, 4, TABLES), &ranges, |script, (number, (first, last), name)| {
+            script.bind(*number).bind(*first).bind(*last).bind(name.to_string());
         });
-        let mut conn = self.pool.acquire().await?;
-        script.fetch_on(conn.target()).await?.iter().map(piece).collect()
+        let found =
+            if ranges.is_empty() { Vec::new() } else { script.fetch_on(snapshot.target()).await? };
+        snapshot.end().await?;
+        found.iter().map(piece).collect()
     }
 
     async fn try_text_pieces(
@@ -93,6 +106,23 @@ impl Reader {
         places: &[&EntryText],
     ) -> Result<Option<Vec<TextPiece>>> {
         self.join(self.text_pieces(session, places).await?).await
+    }
+
+    /// How many bytes of each text stand in the log.
+    pub(in super::super) async fn text_sizes(
+        &self,
+        session: SessionNo,
+        places: &[EntryText],
+    ) -> Result<Vec<u64>> {
+        let places: Vec<&EntryText> = places.iter().collect();
+        let pieces = until_whole(|| self.try_text_pieces(session, &places).boxed()).await?;
+        let mut sizes = vec![0; places.len()];
+        for piece in &pieces {
+            if let (Some(place), Some(size)) = (places.get(piece.text), sizes.get_mut(piece.text)) {
+                *size += place.piece(&piece.payload).len() as u64;
+            }
+        }
+        Ok(sizes)
     }
 
     /// Finds how much of each text that an append refers to stands in the log before it.
@@ -114,16 +144,9 @@ impl Reader {
             return Ok(());
         }
         let Some(session) = self.session_no(tenant, &session_id).await? else { return Ok(()) };
-        let places: Vec<&EntryText> = places.iter().collect();
-        let pieces = until_whole(|| self.try_text_pieces(session, &places).boxed()).await?;
-        let mut sizes: HashMap<usize, u64> = HashMap::new();
-        for piece in &pieces {
-            if let Some(place) = places.get(piece.text) {
-                *sizes.entry(piece.text).or_default() += place.piece(&piece.payload).len() as u64;
-            }
-        }
-        for (number, found) in founds.into_iter().enumerate() {
-            *found = sizes.get(&number).copied().unwrap_or_default();
+        let sizes = self.text_sizes(session, &places).await?;
+        for (found, size) in founds.into_iter().zip(sizes) {
+            *found = size;
         }
         Ok(())
     }

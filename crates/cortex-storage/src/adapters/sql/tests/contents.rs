@@ -101,11 +101,9 @@ async fn a_content_is_stored_once_in_a_commit_and_after_it() {
     assert_eq!(counted, said);
     assert_eq!(counted.values().copied().collect::<Vec<_>>().iter().sum::<i64>(), 12);
     assert_eq!(counted.get(&ContentHash::of(same.as_bytes())), Some(&9));
-    let page = f.store.replay(
-        f.store.journal(&f.tenant, &first.0).await.expect("a head").head.session,
-        0,
-        9,
-    );
+    let page = f
+        .store
+        .replay((&f.store.journal(&f.tenant, &first.0).await.expect("a head").head).into(), 0);
     let read: Vec<_> = page.await.expect("entries").into_iter().map(|e| e.payload).collect();
     let written: Vec<_> =
         [&same, &same, &other, &other].into_iter().map(|text| event(text).payload).collect();
@@ -148,8 +146,8 @@ async fn events_of_a_turn_store_its_id_once_and_are_read_as_they_were_written() 
         let op = Append { events: vec![event], ..append(&held, &number.to_string()) };
         f.store.append(&f.tenant, op).await.expect("appended");
     }
-    let session = f.store.journal(&f.tenant, &held.0).await.expect("a head").head.session;
-    let read = f.store.replay(session, 0, 100).await.expect("entries");
+    let head = f.store.journal(&f.tenant, &held.0).await.expect("a head").head;
+    let read = f.store.replay((&head).into(), 0).await.expect("entries");
     assert_eq!(read.into_iter().map(|entry| entry.payload).collect::<Vec<_>>(), written);
     let sql =
         "SELECT entry & 4294967295, start FROM entries WHERE start IS NOT NULL ORDER BY entry";
