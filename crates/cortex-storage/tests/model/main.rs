@@ -2,9 +2,10 @@
 //! side by side: both must answer the same, and leave the same behind.
 //!
 //! The model is the storage's part of the protocol's checked model, with sequences and leases instead
-//! of their abstractions. Each case also checks what the protocol promises as a whole: one gapless
-//! log that every watcher sees, no event of a fenced holder, one claimant per execution, and no
-//! command left without a session that somebody will find.
+//! of their abstractions. Sessions are forked and deleted meanwhile, leases run out, watchers leave and
+//! come back. Each case also checks what the protocol promises as a whole: one gapless log that every
+//! watcher sees, no event of a fenced holder, one claimant per execution, no command left without a
+//! session that somebody will find, and forks that share what their parent was and nothing else.
 
 mod check;
 mod model;

@@ -48,6 +48,23 @@ pub struct Session {
     pub wait: Option<Option<u64>>,
     pub queue: Vec<i64>,
     pub turns: usize,
+    /// Heads at which it was quiescent, with the last command of then.
+    pub rests: Vec<(i64, i64)>,
+    /// The last sequence that it shares with the session that it was forked from.
+    pub cut: i64,
+    pub gone: bool,
+}
+
+impl Session {
+    fn is_quiescent(&self) -> bool {
+        self.turn.is_none() && self.pending.is_empty() && self.queue.is_empty()
+    }
+
+    fn rest(&mut self) {
+        if self.is_quiescent() && self.rests.last().is_none_or(|(head, _)| *head < self.head) {
+            self.rests.push((self.head, self.last_command));
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -74,7 +91,38 @@ pub struct Append {
 
 impl Model {
     pub fn new(sessions: usize) -> Self {
-        Self { sessions: vec![Session::default(); sessions], ..Self::default() }
+        let mut session = Session::default();
+        session.rest();
+        Self { sessions: vec![session; sessions], ..Self::default() }
+    }
+
+    /// Sessions that are there.
+    pub fn alive(&self) -> Vec<usize> {
+        (0..self.sessions.len()).filter(|session| !self.sessions[*session].gone).collect()
+    }
+
+    /// A new session that shares the log up to the last rest at or before `sequence`: where that is.
+    pub fn fork(&mut self, session: usize, sequence: i64) -> Result<i64, Refusal> {
+        let s = &self.sessions[session];
+        if sequence > s.head {
+            return Err("BEYOND_HEAD");
+        }
+        let until = if sequence == 0 { s.head } else { sequence };
+        let rests: Vec<_> = s.rests.iter().copied().filter(|(head, _)| *head <= until).collect();
+        let (cut, last_command) = *rests.last().expect("the beginning");
+        self.sessions.push(Session {
+            head: cut,
+            last_command,
+            consumed: last_command,
+            rests,
+            cut,
+            ..Session::default()
+        });
+        Ok(cut)
+    }
+
+    pub fn delete(&mut self, session: usize) {
+        self.sessions[session] = Session { gone: true, ..Session::default() };
     }
 
     fn is_live(&self, holder: usize) -> bool {
@@ -158,6 +206,7 @@ impl Model {
         let mut next = self.clone();
         let sequence = next.apply(op)?;
         *self = next;
+        self.sessions[op.session].rest();
         Ok(sequence)
     }
 

@@ -24,7 +24,7 @@ use tonic::{Response, Status, Streaming};
 
 use crate::{
     model::{self, Model, State},
-    step::{Effect, SESSIONS, Settle, Step},
+    step::{Effect, MOST_SESSIONS, SESSIONS, Settle, Step},
 };
 
 pub type Checked<T = ()> = Result<T, TestCaseError>;
@@ -52,6 +52,8 @@ pub struct Run {
     pub(crate) watchers: Vec<Option<Streaming<WatchEntriesResponse>>>,
     /// What each watcher has seen: sequence, and the epoch of its event.
     pub(crate) seen: Vec<Vec<(i64, i64)>>,
+    /// What each fork shared when it was made.
+    pub(crate) shared: Vec<Vec<JournalEntry>>,
     requests: u64,
 }
 
@@ -102,6 +104,7 @@ impl Run {
             last_submit: vec![None; SESSIONS],
             watchers: (0..SESSIONS).map(|_| None).collect(),
             seen: vec![Vec::new(); SESSIONS],
+            shared: vec![Vec::new(); SESSIONS],
             requests: 0,
         }
     }
@@ -152,26 +155,34 @@ impl Run {
         format!("request-{}", self.requests)
     }
 
+    /// One of the sessions that are there.
+    fn session(&self, chosen: usize) -> usize {
+        let alive = self.model.alive();
+        alive[chosen % alive.len()]
+    }
+
     async fn step(&mut self, step: Step) -> Checked {
         match step {
             Step::Submit { session, message, repeat } => {
-                self.submit(session, message, repeat).await
+                self.submit(self.session(session), message, repeat).await
             }
             Step::Register { instance } => self.register(instance).await,
             Step::Renew { holder } => self.renew(holder % self.holders.len()).await,
             Step::Retire { holder } => self.retire(holder % self.holders.len()).await,
             Step::Acquire { session, holder, stale } => {
-                self.acquire(session, holder % self.holders.len(), stale).await
+                self.acquire(self.session(session), holder % self.holders.len(), stale).await
             }
             Step::Append { session, holder, stale, effect } => {
+                let session = self.session(session);
                 if holder > 0 {
                     self.prepare(session, effect).await?;
                 }
                 let holder = self.likely_holder(session, holder);
                 self.append(session, holder, stale, effect).await
             }
-            Step::Repeat { session } => self.repeat(session).await,
+            Step::Repeat { session } => self.repeat(self.session(session)).await,
             Step::Release { session, holder, stale, wait } => {
+                let session = self.session(session);
                 let holder = self.likely_holder(session, holder);
                 self.release(session, holder, stale, wait).await
             }
@@ -186,7 +197,10 @@ impl Run {
                 self.model.now += millis;
                 Ok(())
             }
+            Step::Fork { session, at } => self.fork(self.session(session), at).await,
+            Step::Delete { session } => self.delete(self.session(session)).await,
             Step::Rewatch { session } => {
+                let session = self.session(session);
                 self.drain(session).await?;
                 self.watch(session).await;
                 Ok(())
@@ -348,10 +362,12 @@ impl Run {
 
     /// Mostly a row whose call is open, so that most steps do something.
     fn choose_row(&self, chosen: usize) -> Option<usize> {
+        let there = |row: &usize| !self.model.sessions[self.model.rows[*row].session].gone;
+        let rows: Vec<_> = (0..self.rows.len()).filter(there).collect();
         let open: Vec<_> =
-            (0..self.rows.len()).filter(|row| !self.model.rows[*row].settled).collect();
+            rows.iter().copied().filter(|row| !self.model.rows[*row].settled).collect();
         match open.as_slice() {
-            [] => (!self.rows.is_empty()).then(|| chosen % self.rows.len()),
+            [] => (!rows.is_empty()).then(|| rows[chosen % rows.len()]),
             _ if chosen == 0 => Some(0),
             open => Some(open[chosen % open.len()]),
         }
@@ -481,13 +497,62 @@ impl Run {
         Ok(())
     }
 
+    async fn fork(&mut self, session: usize, at: i64) -> Checked {
+        if self.model.sessions.len() >= MOST_SESSIONS {
+            return Ok(());
+        }
+        let head = self.model.sessions[session].head;
+        // One more than the head is beyond it.
+        let sequence = if head == 0 { 0 } else { at % (head + 2) };
+        let request = ForkJournalRequest {
+            session_id: self.sessions[session].clone(),
+            sequence,
+            request_id: self.request_id(),
+            ..Default::default()
+        };
+        let answer = self.journal().fork_journal(request.clone()).await;
+        let expected = owned(self.model.fork(session, sequence));
+        let told = outcome(answer, |a| (a.session.map(|session| session.id), a.sequence));
+        let Ok(cut) = expected else {
+            prop_assert_eq!(told.map(|(_, cut)| cut), expected);
+            return Ok(());
+        };
+        prop_assert_eq!(told.as_ref().map(|(_, cut)| *cut), Ok(cut));
+        let again = outcome(self.journal().fork_journal(request).await, |a| {
+            (a.session.map(|session| session.id), a.sequence)
+        });
+        prop_assert_eq!(&again, &told, "a repeated fork is the same fork");
+        let shared = self.log(session).await.into_iter().take(cut as usize).collect();
+        let child = self.model.sessions.len() - 1;
+        self.sessions.push(told.ok().and_then(|(id, _)| id).expect("the session is told"));
+        self.shared.push(shared);
+        self.last_append.push(None);
+        self.last_submit.push(None);
+        self.watchers.push(None);
+        self.seen.push(Vec::new());
+        self.watch(child).await;
+        Ok(())
+    }
+
+    async fn delete(&mut self, session: usize) -> Checked {
+        if self.model.alive().len() < 2 {
+            return Ok(());
+        }
+        self.drain(session).await?;
+        let request = DeleteSessionRequest { session_id: self.sessions[session].clone() };
+        let mut sessions = SessionServiceClient::new(self.transport());
+        sessions.delete_session(request).await.expect("deleted");
+        self.model.delete(session);
+        self.check_end(session).await
+    }
+
     async fn reopen(&mut self) -> Checked {
-        for session in 0..SESSIONS {
+        for session in self.model.alive() {
             self.drain(session).await?;
             self.watchers[session] = None;
         }
         self.open().await;
-        for session in 0..SESSIONS {
+        for session in self.model.alive() {
             self.watch(session).await;
         }
         Ok(())

@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
-/// Sessions of a case.
+/// Sessions that a case begins with.
 pub const SESSIONS: usize = 2;
+/// Sessions of a case at most, forks included.
+pub const MOST_SESSIONS: usize = 4;
 
 /// How a call is settled.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,6 +102,15 @@ pub enum Step {
     Rewatch {
         session: usize,
     },
+    /// A fork at a sequence, mostly one that there is.
+    Fork {
+        session: usize,
+        at: i64,
+    },
+    /// A session goes; forks of it stay.
+    Delete {
+        session: usize,
+    },
     /// Storage closes and opens again.
     Reopen,
 }
@@ -128,7 +139,7 @@ fn effect() -> impl Strategy<Value = Effect> {
 }
 
 pub fn any() -> impl Strategy<Value = Step> {
-    let session = || 0..SESSIONS;
+    let session = || 0..MOST_SESSIONS;
     let holder = || 0..4_usize;
     let stale = || proptest::bool::weighted(0.1);
     prop_oneof![
@@ -145,6 +156,8 @@ pub fn any() -> impl Strategy<Value = Step> {
         10 => (0..8_usize, proptest::bool::ANY).prop_map(|(row, lost)| Step::Execute { row, lost }),
         3 => (1..4_000_u64).prop_map(|millis| Step::Pass { millis }),
         1 => session().prop_map(|session| Step::Rewatch { session }),
+        3 => (session(), 0..40_i64).prop_map(|(session, at)| Step::Fork { session, at }),
+        1 => session().prop_map(|session| Step::Delete { session }),
         1 => Just(Step::Reopen),
     ]
 }
