@@ -55,7 +55,8 @@ impl Closures {
         Ok(self.remember(closure))
     }
 
-    /// The closure that a session runs with. A session that names none gets the current one.
+    /// The closure that a session runs with. One that names none gets the current one, and so does one
+    /// that was imported from elsewhere, whose closure nobody keeps here.
     ///
     /// # Errors
     /// The status of storage, or of the manifest service.
@@ -64,8 +65,15 @@ impl Closures {
         cx: &CallContext,
         session: &Session,
     ) -> Result<Arc<AgentClosure>, Status> {
+        if let Some(closure) = self.kept(cx, session).await? {
+            return Ok(closure);
+        }
         if !session.manifest_digest.is_empty() {
-            return self.load(cx, &session.manifest_digest).await;
+            tracing::warn!(
+                session_id = session.id,
+                digest = session.manifest_digest,
+                "the closure of a session is not kept here; it goes on with the current one"
+            );
         }
         let closure = self.resolve(cx, &session.agent_name).await?;
         let request = UpdateSessionRequest {
@@ -75,6 +83,24 @@ impl Closures {
         };
         self.clients.sessions.clone().update_session(outgoing(cx, request)).await?;
         Ok(closure)
+    }
+
+    /// The closure that a session names, if it names one that is kept here.
+    ///
+    /// # Errors
+    /// The status of storage.
+    pub(crate) async fn kept(
+        &self,
+        cx: &CallContext,
+        session: &Session,
+    ) -> Result<Option<Arc<AgentClosure>>, Status> {
+        if session.manifest_digest.is_empty() {
+            return Ok(None);
+        }
+        match self.load(cx, &session.manifest_digest).await {
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            closure => closure.map(Some),
+        }
     }
 
     async fn load(&self, cx: &CallContext, digest: &str) -> Result<Arc<AgentClosure>, Status> {

@@ -251,9 +251,25 @@ impl SessionService for Sessions {
 
     async fn fork_session(
         &self,
-        _request: Request<ForkSessionRequest>,
+        request: Request<ForkSessionRequest>,
     ) -> Result<Response<ForkSessionResponse>, Status> {
-        Err(to_status(AgentError::NotOffered { what: "forking a session" }))
+        let cx = context(&request);
+        let request = request.into_inner();
+        let session_id = convert::session_id(&request.session_id).map_err(to_status)?;
+        convert::request_id(&request.request_id).map_err(to_status)?;
+        let limit = self.config.max_metadata.as_usize();
+        convert::json_object("metadata", &request.metadata, limit).map_err(to_status)?;
+        self.check_relics(&cx, &session_id).await?;
+        let fork = stored::ForkJournalRequest {
+            session_id,
+            sequence: request.sequence,
+            request_id: request.request_id,
+            metadata: request.metadata,
+        };
+        let forked = self.clients.journal.clone().fork_journal(outgoing(&cx, fork)).await?;
+        let session =
+            forked.into_inner().session.map(|session| convert::session_info(session, None));
+        Ok(Response::new(ForkSessionResponse { session }))
     }
 
     async fn upgrade_session(
@@ -274,6 +290,23 @@ impl Sessions {
             &request.initial_state,
             self.config.max_state.as_usize(),
         )
+    }
+
+    /// What a relic keeps is not forked yet, so that a session with relics is not.
+    async fn check_relics(&self, cx: &CallContext, session_id: &str) -> Result<(), Status> {
+        let get = stored::GetSessionRequest { session_id: session_id.to_owned() };
+        let session = self.clients.sessions.clone().get_session(outgoing(cx, get)).await;
+        // A fork that was made before is known even when its parent is gone.
+        let session = match session {
+            Err(status) if status.code() == Code::NotFound => return Ok(()),
+            session => session?.into_inner().session.unwrap_or_default(),
+        };
+        let closure = self.closures.kept(cx, &session).await?;
+        if closure.is_some_and(|closure| !closure.relics.is_empty()) {
+            let what = "forking a session whose agent has relics";
+            return Err(to_status(AgentError::NotOffered { what }));
+        }
+        Ok(())
     }
 
     async fn info(&self, cx: &CallContext, session_id: &str) -> Result<SessionInfo, Status> {
