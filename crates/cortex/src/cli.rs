@@ -67,7 +67,7 @@ pub enum Command {
     Serve(Serve),
     /// Talk to an agent; without a message, one line after the other
     Chat(Chat),
-    /// Look at sessions, and end them
+    /// Look at sessions, fork, export, import and end them
     Session(Session),
     /// Look at artifacts, fetch and store them
     Artifact(Artifact),
@@ -197,7 +197,7 @@ pub struct Chat {
     pub user: Option<String>,
 }
 
-/// Look at sessions, and end them.
+/// Look at sessions, fork, export, import and end them.
 #[derive(Debug, Args)]
 pub struct Session {
     /// What to do with them.
@@ -227,6 +227,27 @@ pub enum SessionCommand {
         /// How many messages at most
         #[arg(long, default_value_t = 20, value_name = "N")]
         limit: u16,
+    },
+    /// Begin a session that continues another one
+    Fork {
+        /// The session
+        id: String,
+        /// Cut at the last point at or before this sequence where nothing was under way [default: the end]
+        #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(i64).range(1..))]
+        at: Option<i64>,
+    },
+    /// Write a session as JSON lines
+    Export {
+        /// The session
+        id: String,
+        /// Where to [default: standard output]
+        #[arg(short = 'o', long = "file", value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Make a session of what was exported
+    Import {
+        /// The exported lines; `-` reads them from standard input
+        file: PathBuf,
     },
     /// End a session
     End {

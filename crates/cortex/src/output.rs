@@ -62,8 +62,13 @@ impl Output {
 
     /// Prints a piece of text at once.
     pub fn write(&self, text: &str) -> Result<(), Failure> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Prints bytes as they are, at once.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stdout = std::io::stdout().lock();
-        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(closed)
+        stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(closed)
     }
 
     /// Prints a line.

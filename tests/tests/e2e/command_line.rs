@@ -1,6 +1,9 @@
 //! The `cortex` command as people and scripts use it.
 
-use std::process::{Command, Output};
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
 
 use cortex_e2e::{Mesh, Options, Topology, binary};
 
@@ -204,4 +207,50 @@ fn completions_are_there_for_every_shell() {
         let (code, script, _) = run(Command::new(binary("cortex")).args(["completions", shell]));
         assert!(code == 0 && script.contains("session"), "{shell}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_forked_exported_and_imported() {
+    let mesh = Mesh::start(Topology::OneProcess, Options::default()).await;
+    let (code, _, beside) = run(mesh.cortex().args(["chat", "assistant", "rehearse 3 tokens"]));
+    assert_eq!(code, 0, "{beside}");
+    let session = beside.split_whitespace().last().expect("how to go on").to_owned();
+    let (code, forked, beside) = run(mesh.cortex().args(["session", "fork", &session]));
+    assert_eq!(code, 0, "{beside}");
+    let fork = forked.split_whitespace().next().expect("an id").to_owned();
+    assert!(forked.contains(&format!("continues {session} from ")), "{forked}");
+    let again = ["chat", "assistant", "rehearse 2 tokens", "--session", &fork];
+    let (code, _, beside) = run(mesh.cortex().args(again));
+    assert_eq!(code, 0, "{beside}");
+    let (_, shown, _) = run(mesh.cortex().args(["session", "show", &fork]));
+    assert!(shown.contains("rehearse 3 tokens") && shown.contains("rehearse 2 tokens"), "{shown}");
+    let (_, shown, _) = run(mesh.cortex().args(["session", "show", &session]));
+    assert!(!shown.contains("rehearse 2 tokens"), "{shown}");
+    let (code, first, _) = run(mesh.cortex().args(["session", "fork", &session, "--at", "1"]));
+    assert!(code == 0 && first.trim().ends_with("from 0"), "{first}");
+    let (code, _, beside) = run(mesh.cortex().args(["session", "fork", &session, "--at", "9999"]));
+    assert!(code == 1 && beside.contains("BEYOND_HEAD"), "{beside}");
+
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("session.jsonl");
+    let export =
+        |file: &Path| run(mesh.cortex().args(["session", "export", &fork, "-o"]).arg(file));
+    let (code, said, beside) = export(&file);
+    assert_eq!((code, said.as_str()), (0, ""), "{beside}");
+    let (_, printed, _) = run(mesh.cortex().args(["session", "export", &fork]));
+    let lines = std::fs::read_to_string(&file).expect("a file");
+    assert_eq!(printed, lines);
+    let (code, said, beside) = run(mesh.cortex().args(["session", "import"]).arg(&file));
+    assert_eq!(code, 0, "{beside}");
+    let imported = said.split_whitespace().next().expect("an id").to_owned();
+    let (_, shown, _) = run(mesh.cortex().args(["session", "show", &imported]));
+    assert!(shown.contains("rehearse 3 tokens") && shown.contains("rehearse 2 tokens"), "{shown}");
+    let goes_on = ["chat", "assistant", "rehearse 1 token", "--session", &imported];
+    assert_eq!(run(mesh.cortex().args(goes_on)).0, 0);
+    std::fs::write(&file, lines.replace("\"sequence\":2,", "\"sequence\":3,")).expect("written");
+    let (code, _, beside) = run(mesh.cortex().args(["session", "import"]).arg(&file));
+    assert!(code == 1 && beside.contains("lines[3].sequence"), "{beside}");
+    let (code, _, beside) = export(&dir.path().join("missing/session.jsonl"));
+    assert!(code == 1 && beside.contains("missing"), "{beside}");
+    assert_eq!(run(mesh.cortex().args(["session", "export", "session_00000000000000000000"])).0, 5);
 }

@@ -14,6 +14,7 @@ in_both_topologies!(
     a_deleted_session_is_gone,
     the_same_request_is_the_same_message,
     history_can_be_truncated,
+    a_fork_goes_on_from_where_its_parent_was,
 );
 
 async fn start(topology: Topology) -> (Mesh, String) {
@@ -193,4 +194,27 @@ async fn history_can_be_truncated(topology: Topology) {
     assert_eq!(truncated.json()["removed_messages"], 2, "{}", truncated.body);
     assert_eq!(mesh.get(&session).await.json()["message_count"], 0);
     still_works(&mesh, &session).await;
+}
+
+async fn a_fork_goes_on_from_where_its_parent_was(topology: Topology) {
+    let (mesh, session) = start(topology).await;
+    still_works(&mesh, &session).await;
+    let before = mesh.get(&format!("{session}/history")).await.json()["messages"].clone();
+    let head = mesh.get(&session).await.json()["head_sequence"].clone();
+    let turn = begin(&mesh, &session, r#"{"content": "rehearse 60 tokens"}"#).await;
+    let forked = mesh.post(&format!("{session}/fork"), r#"{"metadata": {"title": "other"}}"#).await;
+    assert_eq!(forked.status, 200, "{}", forked.body);
+    let info = forked.json();
+    assert_eq!((&info["head_sequence"], &info["status"]), (&head, &"active".into()));
+    assert_eq!(info["metadata"]["title"], "other");
+    let fork = format!("/agent/session/{}", info["session_id"].as_str().expect("an id"));
+    assert_eq!(mesh.get(&format!("{fork}/history")).await.json()["messages"], before);
+    still_works(&mesh, &fork).await;
+    assert_eq!(last(&events(turn).await), "turn_completed");
+    still_works(&mesh, &session).await;
+    let deleted = curl(["-X", "DELETE", &format!("{}{session}/data", mesh.gateway())]).await;
+    assert_eq!(deleted.status, 200, "{}", deleted.body);
+    still_works(&mesh, &fork).await;
+    let beyond = mesh.post(&format!("{fork}/fork"), r#"{"sequence": 99999}"#).await;
+    assert_eq!((beyond.status, beyond.reason().as_str()), (400, "BEYOND_HEAD"), "{}", beyond.body);
 }

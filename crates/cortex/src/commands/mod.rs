@@ -9,4 +9,5 @@ pub mod health;
 mod raw;
 pub mod serve;
 pub mod session;
+mod transfer;
 pub mod up;

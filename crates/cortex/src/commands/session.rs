@@ -1,18 +1,19 @@
 //! `cortex session`.
 
 use cortex_proto::cortex::agent::v1::{
-    EndSessionRequest, GetHistoryRequest, GetSessionRequest, HistoryMessage, ListSessionsRequest,
-    SessionInfo, SessionStatus, session_service_client::SessionServiceClient,
+    EndSessionRequest, ForkSessionRequest, GetHistoryRequest, GetSessionRequest, HistoryMessage,
+    ListSessionsRequest, SessionInfo, SessionStatus, session_service_client::SessionServiceClient,
 };
 
 use crate::{
     cli::{Format, Global, Session, SessionCommand},
+    commands::transfer,
     connect::{Mesh, short},
     exit::Failure,
     output::{Output, Style},
 };
 
-/// Lists, shows or ends sessions.
+/// Lists, shows, forks, exports, imports or ends sessions.
 pub async fn run(global: &Global, command: Session) -> Result<(), Failure> {
     let mesh = Mesh::new(global)?;
     let output = Output::new(global);
@@ -21,6 +22,11 @@ pub async fn run(global: &Global, command: Session) -> Result<(), Failure> {
             list(&mesh, &output, global.output, agent, status.as_deref(), limit).await
         }
         SessionCommand::Show { id, limit } => show(&mesh, &output, global.output, id, limit).await,
+        SessionCommand::Fork { id, at } => fork(&mesh, &output, global.output, id, at).await,
+        SessionCommand::Export { id, file } => transfer::export(&mesh, &output, id, file).await,
+        SessionCommand::Import { file } => {
+            transfer::import(&mesh, &output, global.output, &file).await
+        }
         SessionCommand::End { id, reason } => end(&mesh, &output, global.output, id, reason).await,
     }
 }
@@ -98,6 +104,28 @@ async fn end(
         Format::Json => output.json("cortex.agent.v1.EndSessionResponse", &answer),
         Format::Table => output.line(&format!("{} has ended", answer.session_id)),
     }
+}
+
+async fn fork(
+    mesh: &Mesh,
+    output: &Output,
+    format: Format,
+    id: String,
+    at: Option<i64>,
+) -> Result<(), Failure> {
+    let mut client = SessionServiceClient::new(mesh.transport.clone());
+    let request = ForkSessionRequest {
+        session_id: id.clone(),
+        sequence: at.unwrap_or(0),
+        ..Default::default()
+    };
+    let answer =
+        client.fork_session(short(request)).await.map_err(|s| mesh.failure(&s))?.into_inner();
+    if format == Format::Json {
+        return output.json("cortex.agent.v1.ForkSessionResponse", &answer);
+    }
+    let session = answer.session.unwrap_or_default();
+    output.line(&format!("{} continues {id} from {}", session.session_id, session.head_sequence))
 }
 
 fn row(session: &SessionInfo) -> Vec<String> {
