@@ -71,7 +71,7 @@ print(sessions[0]["session_id"])')"
 
 "$PARTS_SCRIPTS/all.sh" demo
 say "building"
-cargo build --locked -p cortex -p cortex-toolbox
+build_binaries
 cortex="$(binary_dir)/cortex"
 work="$(mktemp -d)"
 use_the_rehearsal_model

@@ -20,7 +20,7 @@ done
 "$PARTS_SCRIPTS/docker.sh" start
 if [ -z "$binaries" ]; then
   say "building cortex and cortex-toolbox"
-  cargo build --locked -p cortex -p cortex-toolbox
+  build_binaries
   binaries="$(binary_dir)"
 fi
 

@@ -15,6 +15,9 @@ have cargo || die "the Rust toolchain is missing" "rustup, the version in Cargo.
 # and what was tested is what runs.
 build_all() { cargo build --locked --workspace --bins --tests; }
 
+# The binaries alone, with the features that the tests' build has: chosen by package, 40 dependencies would be built a second time.
+build_binaries() { cargo build --locked --workspace --bins; }
+
 # The directory of dev-profile executables: .cargo/config.toml names a target, so it is target/<triple>/debug.
 binary_dir() {
   local target

@@ -14,7 +14,7 @@ ca_bundle="${CORTEX_CA_BUNDLE:-/etc/ssl/certs/ca-certificates.crt}"
 
 for needed in "$binaries/cortex" "$binaries/cortex-toolbox" "$ca_bundle" /usr/share/zoneinfo/UTC; do
   if [ ! -e "$needed" ]; then
-    printf 'error: %s is missing\n  how to get it: cargo build -p cortex -p cortex-toolbox; apt-get install ca-certificates tzdata\n' "$needed" >&2
+    printf 'error: %s is missing\n  how to get it: cargo build --workspace --bins; apt-get install ca-certificates tzdata\n' "$needed" >&2
     exit 1
   fi
 done

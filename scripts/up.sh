@@ -5,5 +5,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # Tools need an engine; without one everything else works, and `cortex up` says so.
 "$PARTS_SCRIPTS/all.sh" demo || say "going on without Docker: agents answer, their tools do not"
-cargo build --locked -p cortex -p cortex-toolbox
+build_binaries
 exec "$(binary_dir)/cortex" up --manifests manifests "$@"

@@ -17,7 +17,7 @@ pub fn binary(name: &str) -> PathBuf {
     test.ancestors()
         .map(|directory| directory.join(name))
         .find(|path| path.is_file())
-        .unwrap_or_else(|| panic!("{name} is not built: cargo build -p cortex -p cortex-toolbox"))
+        .unwrap_or_else(|| panic!("{name} is not built: cargo build --workspace --bins"))
 }
 
 /// A tool that the parts scripts install from the npm registry: `buf`, `llmock`.
