@@ -178,7 +178,8 @@ async fn an_upload_that_is_cut_is_not_stored(topology: Topology) {
         format!("{}/storage/artifacts:upload?session_id={session}&name=a&type=b", mesh.gateway());
     let file = path.to_str().expect("text");
     let slow = ["-m", "1", "--limit-rate", "100k", "-X", "POST", "-T", file, &url];
-    assert_eq!(curl(slow).await.status, 0, "curl gave up");
+    // curl tells 100 where it was asked to go on, and 0 where it was told nothing.
+    assert!(curl(slow).await.status < 200, "curl gave up before a final answer");
     for _ in 0..500 {
         if mesh.artifact_files() == 0 {
             break;
