@@ -117,7 +117,12 @@ async fn hints_tell_of_new_work_at_once(f: &Fixture) {
     f.message(&held.session).await;
     let free = f.session().await;
     f.message(&free).await;
-    let hint = hints.next().await.expect("a hint").expect("no error");
-    let found: Vec<_> = hint.sessions.iter().map(|hint| hint.session_id.as_str()).collect();
-    assert_eq!(found, [free.as_str()], "a held session is its holder's business");
+    // A hint may be in vain where a writer does not know the holder; whether the session is there to be
+    // taken is said by the list alone.
+    let mut found = Vec::new();
+    while !found.contains(&free) {
+        let hint = hints.next().await.expect("a hint").expect("no error");
+        found.extend(hint.sessions.into_iter().map(|hint| hint.session_id));
+    }
+    assert!(!f.is_runnable(&held.session).await, "a held session is its holder's business");
 }
