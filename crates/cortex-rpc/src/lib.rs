@@ -111,4 +111,4 @@ pub use status::{
     ERROR_DOMAIN, chain, code, fault, kind, reason, reason_text, request_id, retry_after, status,
     to_status,
 };
-pub use transport::{GrpcService, Transport, TransportError, local, remote};
+pub use transport::{Transport, TransportError, local, remote};

@@ -197,6 +197,11 @@ impl MethodTable {
         self
     }
 
+    /// The gRPC paths of all methods.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(|path| &**path)
+    }
+
     /// The method of a gRPC path.
     pub fn get(&self, path: &str) -> Option<&Arc<Method>> {
         self.0.get(path)

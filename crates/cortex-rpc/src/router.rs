@@ -1,23 +1,16 @@
 //! Calls forwarded by the full name of their service, undecoded.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use cortex_core::Fault;
-use http::{Request, Response};
+use futures::future::Either;
+use http::Request;
 use tonic::body::Body;
-use tower::Service;
 
 use crate::{
-    body,
-    layer::CallFuture,
+    layer::refuse,
     method::split,
-    status::status,
-    transport::{Transport, TransportError},
+    transport::{Answer, GrpcService, Transport},
 };
 
 /// Transports by the full name of the service they lead to. Cloning is cheap.
@@ -68,7 +61,7 @@ impl Router {
 
     /// The router as one transport: calls of unknown services are UNIMPLEMENTED.
     pub fn into_transport(self) -> Transport {
-        Transport::new(self)
+        Transport::of(self)
     }
 }
 
@@ -78,23 +71,12 @@ impl fmt::Debug for Router {
     }
 }
 
-impl Service<Request<Body>> for Router {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> CallFuture {
+impl GrpcService for Router {
+    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let service = split(request.uri().path()).map(|(service, _)| service);
         match service.and_then(|service| self.0.get(service)) {
-            Some(transport) => Box::pin(tower::ServiceExt::oneshot(transport.clone(), request)),
-            None => {
-                let fault = unknown(request.uri().path());
-                Box::pin(async move { Ok(body::respond(status(&fault))) })
-            }
+            Some(transport) => Either::Left(GrpcService::call(transport, request)),
+            None => Either::Right(refuse(&unknown(request.uri().path()))),
         }
     }
 }

@@ -1,32 +1,103 @@
 //! The seam between a caller and a service: the same type whether the service is in this process
 //! or behind a socket.
 
-use std::{error::Error, fmt};
+use std::{
+    error::Error,
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use tonic::{body::Body, transport::Channel};
-use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
+use tower::{BoxError, Service, ServiceExt};
 
 use crate::layer::{CatchPanic, EnforceTimeout, NormaliseErrors, StripExtensions};
 
-/// Where generated clients send their calls: `XServiceClient<Transport>`. Cloning is cheap.
-pub type Transport = BoxCloneSyncService<Request<Body>, Response<Body>, TransportError>;
+/// What a call ends with.
+pub(crate) type Answer = Result<Response<Body>, TransportError>;
 
-/// A service that speaks gRPC over tonic's body type. What every layer of the mesh wraps and is.
-pub trait GrpcService:
-    Service<
-        Request<Body>,
-        Response = Response<Body>,
-        Error = TransportError,
-        Future: Send + 'static,
-    > + Clone
-    + Send
-    + Sync
-    + 'static
-{
+/// A service that speaks gRPC over tonic's body type: what every layer of the mesh wraps and is. It is
+/// always ready; what has to wait, waits in its call.
+///
+/// A layer answers with a future that holds the future of what it wraps, so that all layers together
+/// are one future, which is put on the heap once, by the [`Transport`] around them. For that, a layer
+/// must hold the inner future in one place: an async block that is handed a future holds it twice.
+pub(crate) trait GrpcService: Send + Sync + 'static {
+    /// Answers one call.
+    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send;
 }
 
-impl<S> GrpcService for S where
+/// Where generated clients send their calls: `XServiceClient<Transport>`. Cloning is cheap.
+#[derive(Clone)]
+pub struct Transport(Arc<dyn Boxed>);
+
+/// A [`GrpcService`] of whatever type.
+trait Boxed: Send + Sync {
+    fn call(self: Arc<Self>, request: Request<Body>) -> BoxFuture<'static, Answer>;
+}
+
+impl<S: GrpcService> Boxed for S {
+    fn call(self: Arc<Self>, request: Request<Body>) -> BoxFuture<'static, Answer> {
+        Box::pin(async move { GrpcService::call(&*self, request).await })
+    }
+}
+
+impl Transport {
+    /// A transport to any tower service of the same types.
+    pub fn new<S>(service: S) -> Self
+    where
+        S: Service<
+                Request<Body>,
+                Response = Response<Body>,
+                Error = TransportError,
+                Future: Send + 'static,
+            > + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        Self::of(Tower(service))
+    }
+
+    /// A transport to a service with its layers.
+    pub(crate) fn of(service: impl GrpcService) -> Self {
+        Self(Arc::new(service))
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").finish_non_exhaustive()
+    }
+}
+
+impl Service<Request<Body>> for Transport {
+    type Response = Response<Body>;
+    type Error = TransportError;
+    type Future = BoxFuture<'static, Answer>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.0.clone().call(request)
+    }
+}
+
+impl GrpcService for Transport {
+    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
+        self.0.clone().call(request)
+    }
+}
+
+/// A tower service as one of the mesh: each call waits until it is ready.
+struct Tower<S>(S);
+
+impl<S> GrpcService for Tower<S>
+where
     S: Service<
             Request<Body>,
             Response = Response<Body>,
@@ -35,8 +106,11 @@ impl<S> GrpcService for S where
         > + Clone
         + Send
         + Sync
-        + 'static
+        + 'static,
 {
+    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
+        self.0.clone().oneshot(request)
+    }
 }
 
 /// A failure below gRPC. The transports of this crate answer failures as gRPC statuses, so callers
@@ -84,9 +158,9 @@ where
         + 'static,
     S::Error: Into<BoxError>,
 {
-    let service = server.map_err(TransportError::new);
-    let service = NormaliseErrors::new(CatchPanic::new(service), "a service of this process");
-    BoxCloneSyncService::new(StripExtensions::new(EnforceTimeout::new(service)))
+    let service = CatchPanic::new(Tower(server.map_err(TransportError::new)));
+    let service = NormaliseErrors::new(service, "a service of this process");
+    Transport::of(StripExtensions::new(EnforceTimeout::new(service)))
 }
 
 /// A transport over an HTTP/2 channel.
@@ -97,7 +171,11 @@ where
 ///
 /// This is the bare seam, without the mesh's layers: [`crate::Client::connect_lazy`] has them.
 pub fn remote(channel: Channel) -> Transport {
-    let service = channel.map_err(TransportError::new);
-    let service = NormaliseErrors::new(service, "the service");
-    BoxCloneSyncService::new(StripExtensions::new(EnforceTimeout::new(service)))
+    Transport::of(StripExtensions::new(over(channel, "the service")))
+}
+
+/// A channel with what every call over the network needs. `peer` is what messages call the other end.
+pub(crate) fn over(channel: Channel, peer: impl Into<Arc<str>>) -> impl GrpcService {
+    let service = Tower(channel.map_err(TransportError::new));
+    EnforceTimeout::new(NormaliseErrors::new(service, peer))
 }

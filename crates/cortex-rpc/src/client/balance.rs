@@ -9,7 +9,6 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -18,14 +17,12 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use tokio::time::Instant;
 use tonic::{Code, body::Body};
-use tower::{Service, ServiceExt};
 
 use crate::{
     body::{self, Held},
     client::{breaker::Breaker, channel, config::ClientConfig, target::Target},
-    layer::CallFuture,
     status::status,
-    transport::{Transport, TransportError},
+    transport::{Answer, GrpcService, Transport},
 };
 
 /// Names are not looked up more often than this, however much fails.
@@ -200,12 +197,12 @@ impl Balance {
         Self { endpoints }
     }
 
-    async fn send(self, request: Request<Body>) -> Result<Response<Body>, Fault> {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Fault> {
         let endpoints = self.endpoints.get().await?;
         let tried = request.extensions().get::<Tried>().cloned().unwrap_or_default();
         let endpoint = pick(&endpoints, &tried, Instant::now())?;
         let busy = Busy::begin(endpoint.clone());
-        let answer = endpoint.transport.clone().oneshot(request).await;
+        let answer = GrpcService::call(&endpoint.transport, request).await;
         let mut response = answer.map_err(|error| {
             Fault::unavailable("CONNECTION_LOST", format!("the connection was lost: {error}"))
         })?;
@@ -222,20 +219,9 @@ impl Balance {
     }
 }
 
-impl Service<Request<Body>> for Balance {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> CallFuture {
-        let call = self.clone().send(request);
-        Box::pin(
-            async move { Ok(call.await.unwrap_or_else(|fault| body::respond(status(&fault)))) },
-        )
+impl GrpcService for Balance {
+    async fn call(&self, request: Request<Body>) -> Answer {
+        Ok(self.send(request).await.unwrap_or_else(|fault| body::respond(status(&fault))))
     }
 }
 

@@ -7,9 +7,8 @@ use tonic::transport::Endpoint;
 
 use crate::{
     client::config::ClientConfig,
-    layer::{EnforceTimeout, NormaliseErrors},
     server::window,
-    transport::{Transport, TransportError},
+    transport::{Transport, over},
 };
 
 /// What the mesh calls itself.
@@ -19,10 +18,9 @@ const USER_AGENT: &str = concat!("cortex/", env!("CARGO_PKG_VERSION"));
 /// requests call the host.
 pub(crate) fn connect(address: SocketAddr, authority: &str, config: &ClientConfig) -> Transport {
     let channel = endpoint(address, authority, config).connect_lazy();
-    let service = tower::ServiceExt::map_err(channel, TransportError::new);
     let literal = address.to_string();
     let peer = if authority == literal { literal } else { format!("{authority} ({literal})") };
-    Transport::new(EnforceTimeout::new(NormaliseErrors::new(service, peer)))
+    Transport::of(over(channel, peer))
 }
 
 fn endpoint(address: SocketAddr, authority: &str, config: &ClientConfig) -> Endpoint {

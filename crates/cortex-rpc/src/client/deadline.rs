@@ -1,20 +1,17 @@
 //! How long a caller waits.
 
-use std::{
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
-use http::{Request, Response};
+use futures::future::Either;
+use http::Request;
 use tokio::time::Instant;
 use tonic::body::Body;
-use tower::Service;
 
 use crate::{
     context::CallContext,
-    layer::{CallFuture, Deadline, read_timeout, write_timeout},
+    layer::{Deadline, read_timeout, write_timeout},
     method::MethodTable,
-    transport::{GrpcService, TransportError},
+    transport::{Answer, GrpcService},
 };
 
 /// When the call must be over. In the extensions of a request, for the layers further in.
@@ -23,7 +20,7 @@ pub(crate) struct CallDeadline(pub(crate) Instant);
 
 /// Ends a call at the earliest of its own time-out, its context's deadline and its contract's limit,
 /// and tells the service how much time is left.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct ClientDeadline<S> {
     inner: S,
     methods: MethodTable,
@@ -46,24 +43,15 @@ impl<S> ClientDeadline<S> {
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for ClientDeadline<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
+impl<S: GrpcService> GrpcService for ClientDeadline<S> {
+    fn call(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let allowed = self.allowed(&request);
         let end = allowed.and_then(|allowed| Some((allowed, Instant::now().checked_add(allowed)?)));
         let Some((allowed, at)) = end else {
-            return Box::pin(self.inner.call(request));
+            return Either::Right(self.inner.call(request));
         };
         write_timeout(request.headers_mut(), allowed);
         request.extensions_mut().insert(CallDeadline(at));
-        let call = self.inner.call(request);
-        Box::pin(Deadline::at(at).enforce(call))
+        Either::Left(Deadline::at(at).enforce(self.inner.call(request)))
     }
 }

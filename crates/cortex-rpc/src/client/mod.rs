@@ -92,8 +92,8 @@ impl Client {
         Ok(self.context_and_metrics(inner, 1))
     }
 
-    /// The client's layers over any service, such as [`crate::local`].
-    pub fn layers<S: GrpcService>(&self, service: S) -> Transport {
+    /// The client's layers over any transport, such as [`crate::local`].
+    pub fn layers(&self, service: Transport) -> Transport {
         let inner = self.deadline_and_retry(service, false);
         self.context_and_metrics(inner, 1)
     }
@@ -107,9 +107,9 @@ impl Client {
     fn context_and_metrics<S: GrpcService>(&self, inner: S, hop: u32) -> Transport {
         match &self.metrics {
             Some(metrics) => {
-                Transport::new(Propagate::new(Measure::new(inner, metrics.clone()), hop))
+                Transport::of(Propagate::new(Measure::new(inner, metrics.clone()), hop))
             }
-            None => Transport::new(Propagate::new(inner, hop)),
+            None => Transport::of(Propagate::new(inner, hop)),
         }
     }
 

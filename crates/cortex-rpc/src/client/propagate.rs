@@ -1,21 +1,17 @@
 //! The context of a call, written into its metadata.
 
-use std::task::{Context, Poll};
-
 use cortex_telemetry::TraceContext;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request};
 use tonic::body::Body;
-use tower::Service;
 
 use crate::{
     context::{CallContext, HOPS, REQUEST_ID, TRACEPARENT, new_request_id},
-    layer::CallFuture,
-    transport::{GrpcService, TransportError},
+    transport::{Answer, GrpcService},
 };
 
 /// Sends identity, request id, trace and hop count of the [`CallContext`] in the request's extensions.
 /// A call without one gets a request id and a trace, unless its metadata has them.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Propagate<S> {
     inner: S,
     hop: u32,
@@ -28,21 +24,14 @@ impl<S> Propagate<S> {
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for Propagate<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
-        match request.extensions().get::<CallContext>().cloned() {
-            Some(context) => context.inject(request.headers_mut(), self.hop),
-            None => complete(request.headers_mut(), self.hop),
+impl<S: GrpcService> GrpcService for Propagate<S> {
+    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
+        let (mut parts, body) = request.into_parts();
+        match parts.extensions.get::<CallContext>() {
+            Some(context) => context.inject(&mut parts.headers, self.hop),
+            None => complete(&mut parts.headers, self.hop),
         }
-        Box::pin(self.inner.call(request))
+        self.inner.call(Request::from_parts(parts, body))
     }
 }
 

@@ -1,18 +1,14 @@
 //! Failed calls, repeated where that can do no harm.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cortex_core::Fault;
+use futures::future::Either;
 use http::{Request, Response, request::Parts};
 use http_body_util::{BodyExt, Full, Limited};
 use tokio::time::Instant;
 use tonic::{Code, Status, body::Body};
-use tower::{Service, ServiceExt};
 
 use crate::{
     body,
@@ -22,19 +18,19 @@ use crate::{
         config::RetryConfig,
         deadline::CallDeadline,
     },
-    layer::{CallFuture, NotSent, write_timeout},
+    layer::{NotSent, write_timeout},
     method::{Method, MethodTable},
     status::{retry_after, status},
-    transport::{GrpcService, TransportError},
+    transport::{Answer, GrpcService},
 };
 
 /// Repeats unary calls that failed for a passing reason: those of idempotent methods, and any that
 /// never left this process. Between attempts it waits as long as the service asks, or a random time
 /// that doubles. It gives up where the deadline, the number of attempts or the budget ends.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Retry<S> {
     inner: S,
-    policy: Arc<Policy>,
+    policy: Policy,
 }
 
 #[derive(Debug)]
@@ -62,27 +58,18 @@ impl<S> Retry<S> {
             over_network,
             budget: Budget::new(config.budget, config.budget_refill),
         };
-        Self { inner, policy: Arc::new(policy) }
+        Self { inner, policy }
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for Retry<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> CallFuture {
+impl<S: GrpcService> GrpcService for Retry<S> {
+    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let policy = &self.policy;
         match policy.methods.get(request.uri().path()) {
             Some(method) if policy.may_repeat(method) => {
-                let run = policy.clone().run(self.inner.clone(), request, method.idempotent);
-                Box::pin(run)
+                Either::Left(policy.run(&self.inner, request, method.idempotent))
             }
-            _ => Box::pin(self.inner.call(request)),
+            _ => Either::Right(self.inner.call(request)),
         }
     }
 }
@@ -95,13 +82,15 @@ impl Policy {
     }
 
     async fn run<S: GrpcService>(
-        self: Arc<Self>,
-        service: S,
+        &self,
+        service: &S,
         request: Request<Body>,
         idempotent: bool,
-    ) -> Result<Response<Body>, TransportError> {
+    ) -> Answer {
         let (mut parts, body) = request.into_parts();
         let end = parts.extensions.get::<CallDeadline>().map(|deadline| deadline.0);
+        // What the layers further in read stands in the metadata by now.
+        parts.extensions.clear();
         let message = match self.collect(body).await {
             Ok(message) => message,
             Err(refused) => return Ok(body::respond(refused)),
@@ -109,7 +98,7 @@ impl Policy {
         let mut attempt = 1;
         loop {
             let request = self.attempt(&parts, message.clone(), end, attempt);
-            let response = service.clone().oneshot(request).await?;
+            let response = service.call(request).await?;
             let failure = self.failure(&response, idempotent);
             let Some(pause) = failure.and_then(|failure| self.pause(&failure, attempt, end)) else {
                 return Ok(response);

@@ -1,22 +1,16 @@
 //! Who is calling: decided once, at the server, and from then on only read from the context.
 
-use std::{
-    fmt,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{fmt, sync::Arc};
 
 use cortex_core::Fault;
-use http::{HeaderMap, Request, Response};
+use futures::future::Either;
+use http::{HeaderMap, Request};
 use tonic::body::Body;
-use tower::Service;
 
 use crate::{
-    body,
     context::{Identity, Peer, TENANT, USER, context_mut},
-    layer::CallFuture,
-    status::status,
-    transport::{GrpcService, TransportError},
+    layer::refuse,
+    transport::{Answer, GrpcService},
 };
 
 /// Says who is calling.
@@ -56,7 +50,7 @@ fn named(headers: &HeaderMap) -> Option<Identity> {
 }
 
 /// Puts the identity into the call's context, and takes the metadata that names one off the request.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Authenticate<S> {
     inner: S,
     authenticator: Arc<dyn Authenticator>,
@@ -81,19 +75,11 @@ pub(crate) fn identify<B>(
     Ok(())
 }
 
-impl<S: GrpcService> Service<Request<Body>> for Authenticate<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
+impl<S: GrpcService> GrpcService for Authenticate<S> {
+    fn call(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + Send {
         match identify(&*self.authenticator, &mut request) {
-            Ok(()) => Box::pin(self.inner.call(request)),
-            Err(fault) => Box::pin(async move { Ok(body::respond(status(&fault))) }),
+            Ok(()) => Either::Right(self.inner.call(request)),
+            Err(fault) => Either::Left(refuse(&fault)),
         }
     }
 }

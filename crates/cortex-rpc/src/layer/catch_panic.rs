@@ -9,22 +9,20 @@ use std::{
 
 use bytes::Bytes;
 use cortex_core::Fault;
-use futures::FutureExt;
-use http::{Request, Response};
+use futures::{FutureExt, future::Either};
+use http::Request;
 use http_body::{Body as HttpBody, Frame};
 use tonic::{Status, body::Body};
-use tower::Service;
 
 use crate::{
     body,
-    layer::CallFuture,
     status::status,
-    transport::{GrpcService, TransportError},
+    transport::{Answer, GrpcService},
 };
 
 /// Answers a panic of the service or of its response's stream with INTERNAL. The panic hook of
 /// cortex-telemetry has logged where it happened.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct CatchPanic<S> {
     inner: S,
 }
@@ -35,27 +33,19 @@ impl<S> CatchPanic<S> {
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for CatchPanic<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> CallFuture {
+impl<S: GrpcService> GrpcService for CatchPanic<S> {
+    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let call = match catch_unwind(AssertUnwindSafe(|| self.inner.call(request))) {
             Ok(call) => call,
-            Err(panic) => return Box::pin(async move { Ok(body::respond(panicked(&*panic))) }),
-        };
-        Box::pin(async move {
-            match AssertUnwindSafe(call).catch_unwind().await {
-                Ok(Ok(response)) => Ok(response.map(guard)),
-                Ok(Err(error)) => Err(error),
-                Err(panic) => Ok(body::respond(panicked(&*panic))),
+            Err(panic) => {
+                return Either::Left(std::future::ready(Ok(body::respond(panicked(&*panic)))));
             }
-        })
+        };
+        Either::Right(AssertUnwindSafe(call).catch_unwind().map(|ended| match ended {
+            Ok(Ok(response)) => Ok(response.map(guard)),
+            Ok(Err(error)) => Err(error),
+            Err(panic) => Ok(body::respond(panicked(&*panic))),
+        }))
     }
 }
 

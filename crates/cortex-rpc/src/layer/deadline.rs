@@ -1,20 +1,18 @@
 //! How long a call may take on this server.
 
-use std::task::{Context, Poll};
-
-use http::{Request, Response};
+use futures::future::Either;
+use http::Request;
 use tokio::time::Instant;
 use tonic::body::Body;
-use tower::Service;
 
 use crate::{
     context::context_mut,
-    layer::{CallFuture, timeout::Deadline, timeout::read_timeout},
-    transport::{GrpcService, TransportError},
+    layer::timeout::{Deadline, read_timeout},
+    transport::{Answer, GrpcService},
 };
 
 /// Ends a call at the smaller of what its caller and its contract allow, and tells the service when.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct ServerDeadline<S> {
     inner: S,
 }
@@ -25,16 +23,8 @@ impl<S> ServerDeadline<S> {
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for ServerDeadline<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
+impl<S: GrpcService> GrpcService for ServerDeadline<S> {
+    fn call(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let asked = read_timeout(request.headers());
         let context = context_mut(&mut request);
         let allowed = context.method.as_ref().map_or(asked, |method| method.deadline(asked));
@@ -44,9 +34,9 @@ impl<S: GrpcService> Service<Request<Body>> for ServerDeadline<S> {
         let whole = context.method.as_ref().is_some_and(|method| method.is_unary());
         let call = self.inner.call(request);
         match at {
-            Some(at) if whole => Box::pin(Deadline::at(at).enforce_head(call)),
-            Some(at) => Box::pin(Deadline::at(at).enforce(call)),
-            None => Box::pin(call),
+            Some(at) if whole => Either::Left(Either::Left(Deadline::at(at).enforce_head(call))),
+            Some(at) => Either::Left(Either::Right(Deadline::at(at).enforce(call))),
+            None => Either::Right(call),
         }
     }
 }

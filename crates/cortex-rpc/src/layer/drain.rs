@@ -1,29 +1,27 @@
 //! What happens to open calls when their server leaves.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
 
 use cortex_core::Fault;
 use futures::future::{Either, select};
-use http::{Request, Response};
+use http::Request;
 use tokio_util::{
     sync::{CancellationToken, WaitForCancellationFutureOwned},
     task::task_tracker::TaskTrackerToken,
 };
 use tonic::{Status, body::Body};
-use tower::Service;
 
 use crate::{
     body::{self, Cut},
     context::context_mut,
-    layer::CallFuture,
     method::{Drains, Method},
     server::Drain,
     status::status,
-    transport::{GrpcService, TransportError},
+    transport::{Answer, GrpcService},
 };
 
 /// When a caller whose stream was ended should try again: at once, elsewhere or after the restart.
@@ -31,7 +29,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Ends watches when the server stops accepting, and everything else at the drain deadline, with
 /// UNAVAILABLE and RetryInfo.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct DrainCalls<S> {
     inner: S,
     drain: Drain,
@@ -43,39 +41,26 @@ impl<S> DrainCalls<S> {
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for DrainCalls<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
+impl<S: GrpcService> GrpcService for DrainCalls<S> {
+    async fn call(&self, mut request: Request<Body>) -> Answer {
         let method = context_mut(&mut request).method.as_deref();
         let token = match method.map(|method| method.drain) {
-            Some(Drains::AtOnce) => self.drain.stopping().clone(),
-            Some(Drains::WhenFinished) | None => self.drain.forcing().clone(),
+            Some(Drains::AtOnce) => self.drain.stopping(),
+            Some(Drains::WhenFinished) | None => self.drain.forcing(),
         };
         // The answer of a unary handler is complete with its head.
         let whole = method.is_some_and(Method::is_unary);
         if token.is_cancelled() {
-            return Box::pin(async { Ok(body::respond(leaving())) });
+            return Ok(body::respond(leaving()));
         }
         let open = self.drain.open_call();
-        let call = self.inner.call(request);
-        Box::pin(async move {
-            let call = std::pin::pin!(call);
-            let cancelled = std::pin::pin!(token.clone().cancelled_owned());
-            match select(call, cancelled).await {
-                Either::Left((Ok(response), _)) if !whole => {
-                    Ok(response.map(|body| body::cut(body, DrainCut::new(token, open))))
-                }
-                Either::Left((answer, _)) => answer,
-                Either::Right(((), _)) => Ok(body::respond(leaving())),
+        match select(pin!(self.inner.call(request)), pin!(token.cancelled())).await {
+            Either::Left((Ok(response), _)) if !whole => {
+                Ok(response.map(|body| body::cut(body, DrainCut::new(token.clone(), open))))
             }
-        })
+            Either::Left((answer, _)) => answer,
+            Either::Right(((), _)) => Ok(body::respond(leaving())),
+        }
     }
 }
 

@@ -1,23 +1,18 @@
 //! The first step of a call into a server: which method it is.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
-use http::{Request, Response};
+use http::Request;
 use tonic::body::Body;
-use tower::Service;
 
 use crate::{
     context::CallContext,
-    layer::CallFuture,
     method::{Method, MethodTable},
-    transport::{GrpcService, TransportError},
+    transport::{Answer, GrpcService},
 };
 
 /// Begins the call's context, which the layers further in complete.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Enter<S> {
     inner: S,
     methods: MethodTable,
@@ -29,22 +24,14 @@ impl<S> Enter<S> {
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for Enter<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
+impl<S: GrpcService> GrpcService for Enter<S> {
+    fn call(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let path = request.uri().path();
         let method = self.methods.get(path).cloned();
         let method = method.unwrap_or_else(|| Arc::new(Method::unknown(path)));
         request
             .extensions_mut()
             .insert(CallContext { method: Some(method), ..CallContext::default() });
-        Box::pin(self.inner.call(request))
+        self.inner.call(request)
     }
 }

@@ -1,23 +1,19 @@
 //! Calls that go in circles end.
 
-use std::task::{Context, Poll};
-
 use cortex_core::Fault;
-use http::{Request, Response};
+use futures::future::Either;
+use http::Request;
 use tonic::body::Body;
-use tower::Service;
 
 use crate::{
-    body,
     context::{HOPS, context_mut},
-    layer::CallFuture,
-    status::status,
-    transport::{GrpcService, TransportError},
+    layer::refuse,
+    transport::{Answer, GrpcService},
 };
 
 /// Refuses a call that has come through more services than the limit, with FAILED_PRECONDITION:
 /// trying again cannot help.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct HopLimit<S> {
     inner: S,
     limit: u32,
@@ -29,25 +25,17 @@ impl<S> HopLimit<S> {
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for HopLimit<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
+impl<S: GrpcService> GrpcService for HopLimit<S> {
+    fn call(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let header = request.headers().get(HOPS);
         let hops = header.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
         if hops > self.limit {
             let message =
                 format!("the call has come through {hops} services, the limit is {}", self.limit);
             let fault = Fault::failed_precondition("HOP_LIMIT", message).with("limit", self.limit);
-            return Box::pin(async move { Ok(body::respond(status(&fault))) });
+            return Either::Left(refuse(&fault));
         }
         context_mut(&mut request).hops = hops;
-        Box::pin(self.inner.call(request))
+        Either::Right(self.inner.call(request))
     }
 }

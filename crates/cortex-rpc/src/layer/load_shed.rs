@@ -1,23 +1,19 @@
 //! More calls than a service can hold are refused at once, instead of making all of them late.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use cortex_core::Fault;
-use http::{Request, Response};
+use futures::{TryFutureExt, future::Either};
+use http::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
-use tower::Service;
 
 use crate::{
     body::{self, Held},
     context::context_mut,
-    layer::CallFuture,
-    status::status,
-    transport::{GrpcService, TransportError},
+    layer::refuse,
+    method::Method,
+    transport::{Answer, GrpcService},
 };
 
 /// When a refused caller should try again.
@@ -46,6 +42,15 @@ impl CallLimits {
         };
         Self { unary: limit("unary_calls", unary), streams: limit("streams", streams) }
     }
+
+    /// The limit that calls of `method` count towards; none for the plumbing.
+    fn of(&self, method: Option<&Method>) -> Option<&Limit> {
+        match method {
+            Some(method) if method.is_infrastructure() => None,
+            Some(method) if !method.is_unary() => Some(&self.streams),
+            _ => Some(&self.unary),
+        }
+    }
 }
 
 impl Limit {
@@ -61,7 +66,7 @@ impl Limit {
 
 /// Refuses calls beyond the limits with RESOURCE_EXHAUSTED, QuotaFailure and RetryInfo. A call
 /// counts until its response has ended. Health and reflection always pass.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct LoadShed<S> {
     inner: S,
     limits: CallLimits,
@@ -73,29 +78,16 @@ impl<S> LoadShed<S> {
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for LoadShed<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
-        let method = context_mut(&mut request).method.clone();
-        if method.as_ref().is_some_and(|method| method.is_infrastructure()) {
-            return Box::pin(self.inner.call(request));
-        }
-        let unary = method.is_none_or(|method| method.is_unary());
-        let limit = if unary { &self.limits.unary } else { &self.limits.streams };
-        let permit = match limit.acquire() {
+impl<S: GrpcService> GrpcService for LoadShed<S> {
+    fn call(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + Send {
+        let method = context_mut(&mut request).method.as_deref();
+        let permit = match self.limits.of(method).map(Limit::acquire).transpose() {
             Ok(permit) => permit,
-            Err(fault) => {
-                return Box::pin(async move { Ok(body::respond(status(&fault))) });
-            }
+            Err(fault) => return Either::Left(refuse(&fault)),
         };
-        let call = self.inner.call(request);
-        Box::pin(async move { Ok(call.await?.map(|body| body::observe(body, Held(permit)))) })
+        Either::Right(self.inner.call(request).map_ok(|response| match permit {
+            Some(permit) => response.map(|body| body::observe(body, Held(permit))),
+            None => response,
+        }))
     }
 }

@@ -3,25 +3,23 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
-    task::{Context, Poll},
+    sync::{Arc, OnceLock},
 };
 
 use cortex_telemetry::Metrics;
-use http::{HeaderMap, Request, Response};
+use futures::TryFutureExt;
+use http::{HeaderMap, Request};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
 };
 use tokio::time::Instant;
 use tonic::{Code, Status, body::Body};
-use tower::Service;
 
 use crate::{
     body::{self, Observe},
-    layer::CallFuture,
     method::{Method, MethodTable},
-    transport::{GrpcService, TransportError},
+    transport::{Answer, GrpcService},
 };
 
 /// Upper bounds in seconds: from a call within the process to a completion's deadline.
@@ -65,9 +63,9 @@ pub(crate) struct CallMetrics {
     handled: Family<HandledLabels, Counter>,
     in_flight: Family<MethodLabels, Gauge>,
     seconds: Seconds,
-    /// Handles of the methods called so far. Only methods of the table, so that paths made up by
-    /// clients cannot fill the memory.
-    known: RwLock<HashMap<Box<str>, Arc<MethodMetrics>>>,
+    /// Handles of the methods of the table, made with their first call. Paths that clients make up
+    /// share one.
+    known: HashMap<Box<str>, OnceLock<Arc<MethodMetrics>>>,
     unknown: OnceLock<Arc<MethodMetrics>>,
 }
 
@@ -80,13 +78,13 @@ impl CallMetrics {
         };
         let seconds: Seconds = Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let this = Self {
-            methods,
             started: Family::default(),
             handled: Family::default(),
             in_flight: Family::default(),
             seconds,
-            known: RwLock::default(),
+            known: methods.paths().map(|path| (path.into(), OnceLock::new())).collect(),
             unknown: OnceLock::new(),
+            methods,
         };
         let name = |rest: &str| format!("{prefix}_{rest}");
         metrics.register(&name("started"), "Calls begun", this.started.clone());
@@ -101,22 +99,14 @@ impl CallMetrics {
     }
 
     fn of(&self, path: &str) -> Arc<MethodMetrics> {
-        if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(path) {
-            return known.clone();
-        }
-        let Some(method) = self.methods.get(path) else {
-            return self
-                .unknown
-                .get_or_init(|| Arc::new(self.handles("unary", "unknown", "unknown")))
-                .clone();
-        };
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known
-            .entry(path.into())
-            .or_insert_with(|| {
-                Arc::new(self.handles(call_type(method), &method.service, &method.name))
+        let handles = self.known.get(path).unwrap_or(&self.unknown);
+        let made = handles.get_or_init(|| {
+            Arc::new(match self.methods.get(path) {
+                Some(method) => self.handles(call_type(method), &method.service, &method.name),
+                None => self.handles("unary", "unknown", "unknown"),
             })
-            .clone()
+        });
+        made.clone()
     }
 
     fn handles(&self, grpc_type: &'static str, service: &str, method: &str) -> MethodMetrics {
@@ -196,7 +186,7 @@ fn code_name(code: Code) -> &'static str {
 }
 
 /// Counts and times calls. Outermost on a server.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Measure<S> {
     inner: S,
     metrics: Arc<CallMetrics>,
@@ -208,25 +198,15 @@ impl<S> Measure<S> {
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for Measure<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> CallFuture {
+impl<S: GrpcService> GrpcService for Measure<S> {
+    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let measured = Measured::begin(self.metrics.of(request.uri().path()));
-        let call = self.inner.call(request);
-        Box::pin(async move {
-            let response = call.await?;
+        self.inner.call(request).map_ok(|response| {
             if let Some(code) = body::status_code(response.headers()) {
                 measured.end(code);
-                return Ok(response);
+                return response;
             }
-            Ok(response.map(|body| body::observe(body, measured)))
+            response.map(|body| body::observe(body, measured))
         })
     }
 }

@@ -29,11 +29,13 @@ pub(crate) use strip::StripExtensions;
 pub(crate) use timeout::{Deadline, EnforceTimeout, read_timeout, write_timeout};
 pub(crate) use trace::Trace;
 
-use futures::future::BoxFuture;
-use http::Response;
-use tonic::body::Body;
+use std::future::{Ready, ready};
 
-use crate::transport::TransportError;
+use cortex_core::Fault;
 
-/// What every layer's call returns.
-pub(crate) type CallFuture = BoxFuture<'static, Result<Response<Body>, TransportError>>;
+use crate::{body, status::status, transport::Answer};
+
+/// The answer of a layer that refuses a call.
+pub(crate) fn refuse(fault: &Fault) -> Ready<Answer> {
+    ready(Ok(body::respond(status(fault))))
+}

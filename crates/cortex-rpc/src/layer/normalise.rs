@@ -1,27 +1,23 @@
 //! Failures below gRPC as gRPC statuses, the same on every transport.
 
-use std::{
-    error::Error,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{error::Error, sync::Arc};
 
 use cortex_core::Fault;
+use futures::FutureExt;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use tonic::{Code, ConnectError, Status, TimeoutExpired, body::Body};
-use tower::Service;
 
 use crate::{
     body,
-    layer::{CallFuture, timeout::deadline_exceeded},
+    layer::timeout::deadline_exceeded,
     status::{chain, status},
-    transport::{GrpcService, TransportError},
+    transport::{Answer, GrpcService, TransportError},
 };
 
 /// Answers what went wrong below gRPC with a status: UNAVAILABLE for a connection that could not be
 /// made or broke, DEADLINE_EXCEEDED for tonic's own time-out.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct NormaliseErrors<S> {
     inner: S,
     peer: Arc<str>,
@@ -39,22 +35,12 @@ impl<S> NormaliseErrors<S> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NotSent;
 
-impl<S: GrpcService> Service<Request<Body>> for NormaliseErrors<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> CallFuture {
-        let call = self.inner.call(request);
-        let peer = self.peer.clone();
-        Box::pin(async move {
-            Ok(match call.await {
-                Ok(response) => response.map(|body| normalise_body(body, peer)),
-                Err(error) => answer(error, &peer),
+impl<S: GrpcService> GrpcService for NormaliseErrors<S> {
+    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
+        self.inner.call(request).map(|answered| {
+            Ok(match answered {
+                Ok(response) => response.map(|body| normalise_body(body, self.peer.clone())),
+                Err(error) => answer(error, &self.peer),
             })
         })
     }
@@ -116,8 +102,6 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 
 #[cfg(test)]
 mod tests {
-    use tower::ServiceExt;
-
     use super::*;
     use crate::{status::reason, transport::Transport};
 
@@ -130,7 +114,7 @@ mod tests {
         });
         let service = NormaliseErrors::new(Transport::new(failing), "storage:8084");
         let request = Request::new(Body::empty());
-        let response = service.oneshot(request).await.expect("errors are answers");
+        let response = service.call(request).await.expect("errors are answers");
         Status::from_header_map(response.headers()).expect("a status")
     }
 
@@ -144,7 +128,7 @@ mod tests {
             Err::<Response<Body>, _>(TransportError::new(TimeoutExpired(())))
         });
         let service = NormaliseErrors::new(Transport::new(failing), "storage:8084");
-        let response = service.oneshot(Request::new(Body::empty())).await.expect("an answer");
+        let response = service.call(Request::new(Body::empty())).await.expect("an answer");
         assert_eq!(body::status_code(response.headers()), Some(Code::DeadlineExceeded));
     }
 

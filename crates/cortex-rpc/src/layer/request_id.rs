@@ -1,28 +1,24 @@
 //! Every call has an id, which the caller sees, the log carries and the next services get.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Request, Response};
+use futures::TryFutureExt;
+use http::{HeaderMap, HeaderValue, Request};
 use tonic::{Status, body::Body};
-use tower::Service;
 
 use crate::{
     body::{self, Observe},
     context::{REQUEST_ID, context_mut, new_request_id},
-    layer::CallFuture,
     status::seal,
-    transport::{GrpcService, TransportError},
+    transport::{Answer, GrpcService},
 };
 
 /// Longest request id that is taken over from a caller.
 const LONGEST: usize = 128;
 
-/// Takes over the caller's request id or makes one, answers it as `x-request-id`, and replaces what
-/// INTERNAL statuses say by it.
-#[derive(Debug, Clone)]
+/// Answers the request id that [`take_over`] found as `x-request-id`, and replaces what INTERNAL
+/// statuses say by it.
+#[derive(Debug)]
 pub(crate) struct RequestId<S> {
     inner: S,
 }
@@ -33,29 +29,27 @@ impl<S> RequestId<S> {
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for RequestId<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
-        let id = read(request.headers()).unwrap_or_else(new_request_id);
-        tracing::Span::current().record("request_id", &*id);
-        context_mut(&mut request).request_id = Some(id.clone());
-        let call = self.inner.call(request);
-        Box::pin(async move {
-            let mut response = call.await?;
+impl<S: GrpcService> GrpcService for RequestId<S> {
+    fn call(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + Send {
+        let id = take_over(&mut request);
+        self.inner.call(request).map_ok(|mut response| {
             seal_headers(response.headers_mut(), &id);
             if let Ok(value) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(REQUEST_ID, value);
             }
-            Ok(response.map(|body| body::observe(body, Seal(id))))
+            response.map(|body| body::observe(body, Seal(id)))
         })
     }
+}
+
+/// The request id of a call: the caller's, or a new one. It stays the same from then on.
+pub(super) fn take_over(request: &mut Request<Body>) -> Arc<str> {
+    if let Some(id) = &context_mut(request).request_id {
+        return id.clone();
+    }
+    let id = read(request.headers()).unwrap_or_else(new_request_id);
+    context_mut(request).request_id = Some(id.clone());
+    id
 }
 
 /// The caller's id, when it is one that logs and headers can carry.

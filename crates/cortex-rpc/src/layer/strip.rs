@@ -1,19 +1,16 @@
 //! Extensions do not cross a transport: what a socket cannot carry, nobody may rely on.
 
-use std::task::{Context, Poll};
-
-use http::{Request, Response};
+use futures::TryFutureExt;
+use http::Request;
 use tonic::body::Body;
-use tower::Service;
 
 use crate::{
     context::Peer,
-    layer::CallFuture,
-    transport::{GrpcService, TransportError},
+    transport::{Answer, GrpcService},
 };
 
 /// Drops the extensions of requests and responses, and notes that the call comes from this process.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct StripExtensions<S> {
     inner: S,
 }
@@ -24,23 +21,13 @@ impl<S> StripExtensions<S> {
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for StripExtensions<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
+impl<S: GrpcService> GrpcService for StripExtensions<S> {
+    fn call(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + Send {
         request.extensions_mut().clear();
         request.extensions_mut().insert(Peer::InProcess);
-        let call = self.inner.call(request);
-        Box::pin(async move {
-            let mut response = call.await?;
+        self.inner.call(request).map_ok(|mut response| {
             response.extensions_mut().clear();
-            Ok(response)
+            response
         })
     }
 }

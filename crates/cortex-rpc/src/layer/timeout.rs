@@ -7,23 +7,21 @@ use std::{
 };
 
 use cortex_core::Fault;
-use futures::future::{Either, select};
-use http::{HeaderMap, HeaderValue, Request, Response};
-use tokio::time::{Instant, Sleep};
+use futures::{FutureExt, TryFutureExt, future::Either};
+use http::{HeaderMap, HeaderValue, Request};
+use tokio::time::{Instant, Sleep, timeout_at};
 use tonic::{Code, Status, body::Body};
-use tower::Service;
 
 use crate::{
     body::{self, Cut},
     context::TIMEOUT,
-    layer::CallFuture,
     status::status,
-    transport::{GrpcService, TransportError},
+    transport::{Answer, GrpcService},
 };
 
 /// Enforces the `grpc-timeout` of a call, until the end of the response's body. A peer that answers
 /// CANCELLED when that time is over (as tonic does) is read as DEADLINE_EXCEEDED.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct EnforceTimeout<S> {
     inner: S,
 }
@@ -34,21 +32,13 @@ impl<S> EnforceTimeout<S> {
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for EnforceTimeout<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> CallFuture {
+impl<S: GrpcService> GrpcService for EnforceTimeout<S> {
+    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let deadline = read_timeout(request.headers()).and_then(Deadline::after);
         let call = self.inner.call(request);
         match deadline {
-            Some(deadline) => Box::pin(deadline.enforce(call)),
-            None => Box::pin(call),
+            Some(deadline) => Either::Left(deadline.enforce(call)),
+            None => Either::Right(call),
         }
     }
 }
@@ -74,30 +64,28 @@ impl Deadline {
     }
 
     /// `call`, and the body of its response, until the deadline.
-    pub(crate) async fn enforce<F>(self, call: F) -> Result<Response<Body>, TransportError>
+    pub(crate) fn enforce<F>(self, call: F) -> impl Future<Output = Answer> + Send
     where
-        F: Future<Output = Result<Response<Body>, TransportError>> + Send,
+        F: Future<Output = Answer> + Send,
     {
-        Ok(self.enforce_head(call).await?.map(|body| self.enforce_body(body)))
+        self.enforce_head(call).map_ok(move |response| response.map(|body| self.enforce_body(body)))
     }
 
     /// `call` until the deadline.
     ///
     /// The timer is only started when the call does not answer at once.
-    pub(crate) async fn enforce_head<F>(self, call: F) -> Result<Response<Body>, TransportError>
+    pub(crate) fn enforce_head<F>(self, call: F) -> impl Future<Output = Answer> + Send
     where
-        F: Future<Output = Result<Response<Body>, TransportError>> + Send,
+        F: Future<Output = Answer> + Send,
     {
-        let call = std::pin::pin!(call);
-        let sleep = std::pin::pin!(tokio::time::sleep_until(self.at));
-        match select(call, sleep).await {
-            Either::Left((answer, _)) => {
+        timeout_at(self.at, call).map(move |answer| match answer {
+            Ok(answer) => {
                 let mut response = answer?;
                 self.correct(response.headers_mut());
                 Ok(response)
             }
-            Either::Right(((), _)) => Ok(body::respond(deadline_exceeded())),
-        }
+            Err(_) => Ok(body::respond(deadline_exceeded())),
+        })
     }
 
     /// `body` until the deadline.
@@ -179,12 +167,12 @@ pub(crate) fn write_timeout(headers: &mut HeaderMap, timeout: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use http::Response;
     use http_body_util::BodyExt;
     use proptest::prelude::*;
-    use tower::ServiceExt;
 
     use super::*;
-    use crate::transport::Transport;
+    use crate::transport::{Transport, TransportError};
 
     fn read(text: &str) -> Option<Duration> {
         let mut headers = HeaderMap::new();
@@ -232,7 +220,7 @@ mod tests {
         for in_trailers in [false, true] {
             let service = EnforceTimeout::new(cancels_at_the_deadline(in_trailers));
             let request = Request::post("/a.B/C").header(TIMEOUT, "50m").body(Body::empty());
-            let response = service.oneshot(request.expect("a request")).await.expect("an answer");
+            let response = service.call(request.expect("a request")).await.expect("an answer");
             let head = response.headers().clone();
             let body = response.into_body().collect().await.expect("a body");
             let end = body.trailers().cloned().unwrap_or(head);

@@ -7,25 +7,25 @@ use std::{
 
 use bytes::Bytes;
 use cortex_telemetry::TraceContext;
-use http::{Request, Response};
+use futures::{TryFutureExt, future::Either};
+use http::Request;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::{Status, body::Body};
-use tower::Service;
-use tracing::{Instrument, Span, field::Empty};
+use tracing::{Instrument, Span};
 
 use crate::{
     context::{TRACEPARENT, context_mut},
-    layer::CallFuture,
+    layer::request_id::take_over,
     method,
-    transport::{GrpcService, TransportError},
+    transport::{Answer, GrpcService},
 };
 
 /// Takes over the caller's trace, or begins one, and handles the call and the body of its response
 /// in a span of that trace.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Trace<S> {
     inner: S,
-    span: fn(&Request<Body>, TraceContext) -> Span,
+    span: fn(&Request<Body>, TraceContext, &str) -> Span,
 }
 
 impl<S> Trace<S> {
@@ -40,22 +40,15 @@ impl<S> Trace<S> {
     }
 }
 
-impl<S: GrpcService> Service<Request<Body>> for Trace<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
+impl<S: GrpcService> GrpcService for Trace<S> {
+    fn call(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let parent = parent(&request);
         let trace = parent.map_or_else(TraceContext::generate, TraceContext::child);
-        let span = (self.span)(&request, trace);
+        let request_id = take_over(&mut request);
+        let span = (self.span)(&request, trace, &request_id);
         if span.is_disabled() {
             context_mut(&mut request).trace = Some(trace);
-            return Box::pin(self.inner.call(request));
+            return Either::Left(self.inner.call(request));
         }
         if let Some(parent) = parent {
             parent.adopt(&span);
@@ -63,8 +56,8 @@ impl<S: GrpcService> Service<Request<Body>> for Trace<S> {
         context_mut(&mut request).trace = Some(TraceContext::of(&span).unwrap_or(trace));
         let call = span.in_scope(|| self.inner.call(request));
         let bodies = span.clone();
-        let call = async move { Ok(call.await?.map(|body| in_span(body, bodies))) };
-        Box::pin(call.instrument(span))
+        let call = call.map_ok(|response| response.map(|body| in_span(body, bodies)));
+        Either::Right(call.instrument(span))
     }
 }
 
@@ -72,7 +65,7 @@ fn parent(request: &Request<Body>) -> Option<TraceContext> {
     TraceContext::parse(request.headers().get(TRACEPARENT)?.to_str().ok()?)
 }
 
-fn http_span(request: &Request<Body>, trace: TraceContext) -> Span {
+fn http_span(request: &Request<Body>, trace: TraceContext, request_id: &str) -> Span {
     let path = request.uri().path();
     tracing::info_span!(
         "http",
@@ -81,11 +74,11 @@ fn http_span(request: &Request<Body>, trace: TraceContext) -> Span {
         http.request.method = request.method().as_str(),
         url.path = path,
         trace_id = %trace.id(),
-        request_id = Empty,
+        request_id,
     )
 }
 
-fn call_span(request: &Request<Body>, trace: TraceContext) -> Span {
+fn call_span(request: &Request<Body>, trace: TraceContext, request_id: &str) -> Span {
     let path = request.uri().path();
     let (service, name) = method::split(path).unwrap_or(("", path));
     tracing::info_span!(
@@ -96,7 +89,7 @@ fn call_span(request: &Request<Body>, trace: TraceContext) -> Span {
         rpc.service = service,
         rpc.method = name,
         trace_id = %trace.id(),
-        request_id = Empty,
+        request_id,
     )
 }
 

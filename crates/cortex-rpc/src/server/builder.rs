@@ -184,7 +184,7 @@ impl ServerBuilder {
         let mut this = self.with_infrastructure(readiness.clone());
         let grpc = this.grpc(&methods, &metrics, &drain);
         let client = Client::default().with_methods(methods);
-        let bare = Transport::new(StripExtensions::new(grpc.clone()));
+        let bare = Transport::of(StripExtensions::new(grpc.clone()));
         let transport = client.layers(bare.clone());
         let within = client.layers_within(StripExtensions::new(grpc.clone()));
         let fallback = this.fallback.take().map(|make| make(within));
@@ -242,7 +242,7 @@ impl ServerBuilder {
         let service = Trace::new(service);
         let service = Enter::new(service, methods.clone());
         let counted = CallMetrics::register(metrics, Side::Server, methods.clone());
-        Transport::new(Measure::new(service, counted))
+        Transport::of(Measure::new(service, counted))
     }
 }
 

@@ -1,29 +1,25 @@
 //! The plain HTTP side of a port: health, metrics, the service's own routes, then the transcoder.
 
-use std::{
-    convert::Infallible,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{convert::Infallible, sync::Arc, time::Instant};
 
 use ::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::{extract::DefaultBodyLimit, routing::get};
 use cortex_config::ByteSize;
 use cortex_core::Fault;
 use cortex_telemetry::Metrics;
+use futures::{TryFutureExt, future::Either};
 use serde_json::{Value, json};
 use tonic::{Status, body::Body};
-use tower::{Service, ServiceExt, service_fn};
+use tower::{ServiceExt, service_fn};
 
 use crate::{
     body,
     context::{REQUEST_ID, TRACEPARENT, context_mut},
     http_error::{http_error, http_error_as, json_response},
-    layer::{Authenticator, CallFuture, CatchPanic, RequestId, Trace, identify},
+    layer::{Authenticator, CatchPanic, RequestId, Trace, identify, refuse},
     server::{guard::Guard, health::Readiness},
     status::status,
-    transport::{Transport, TransportError},
+    transport::{Answer, GrpcService, Transport},
 };
 
 /// What the HTTP side is made from.
@@ -45,9 +41,8 @@ pub(crate) struct HttpParts {
 pub(crate) fn http_service(parts: HttpParts) -> Transport {
     let (guard, authenticator) = (parts.guard.clone(), parts.authenticator.clone());
     let routes = CatchPanic::new(AsTransport(router(parts)));
-    let guarded = Guarded { inner: routes, guard: Arc::new(guard), authenticator };
-    let service = Trace::for_http(RequestId::new(guarded));
-    Transport::new(service.map_response(in_json))
+    let guarded = Guarded { inner: routes, guard, authenticator };
+    Transport::of(InJson(Trace::for_http(RequestId::new(guarded))))
 }
 
 fn router(parts: HttpParts) -> axum::Router {
@@ -170,60 +165,46 @@ impl About {
 }
 
 /// An axum router as a service of the mesh's types.
-#[derive(Clone)]
 struct AsTransport(axum::Router);
 
-impl Service<Request<Body>> for AsTransport {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        Poll::Ready(Ok(()))
+impl GrpcService for AsTransport {
+    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
+        let call = self.0.clone().oneshot(request);
+        call.map_ok(|response| response.map(Body::new)).map_err(|never| match never {})
     }
+}
 
-    fn call(&mut self, request: Request<Body>) -> CallFuture {
-        let call = self.0.call(request);
-        Box::pin(async move {
-            match call.await {
-                Ok(response) => Ok(response.map(Body::new)),
-                Err(never) => match never {},
-            }
-        })
+/// Failed gRPC statuses as JSON.
+struct InJson<S>(S);
+
+impl<S: GrpcService> GrpcService for InJson<S> {
+    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
+        self.0.call(request).map_ok(in_json)
     }
 }
 
 /// Host and Origin must fit, and the caller is named. Probes pass: they are asked by address.
-#[derive(Clone)]
 struct Guarded<S> {
     inner: S,
-    guard: Arc<Guard>,
+    guard: Guard,
     authenticator: Arc<dyn Authenticator>,
 }
 
-impl<S: crate::transport::GrpcService> Service<Request<Body>> for Guarded<S> {
-    type Response = Response<Body>;
-    type Error = TransportError;
-    type Future = CallFuture;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> CallFuture {
+impl<S: GrpcService> GrpcService for Guarded<S> {
+    fn call(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + Send {
         if is_probe(request.uri().path()) {
-            return Box::pin(self.inner.call(request));
+            return Either::Left(self.inner.call(request));
         }
         if let Err(refusal) = self.guard.check(&request) {
             let mut response = body::respond(status(&refusal.fault));
             response.extensions_mut().insert(HttpStatus(refusal.status));
-            return Box::pin(async move { Ok(response) });
+            return Either::Right(std::future::ready(Ok(response)));
         }
         if let Err(fault) = identify(&*self.authenticator, &mut request) {
-            return Box::pin(async move { Ok(body::respond(status(&fault))) });
+            return Either::Right(refuse(&fault));
         }
         tell_onward(&mut request);
-        Box::pin(self.inner.call(request))
+        Either::Left(self.inner.call(request))
     }
 }
 
