@@ -182,7 +182,8 @@ async fn list_many(session: &mut Session) -> Outcome<Duration> {
 
 async fn watch_many(session: &mut Session) -> Outcome<Duration> {
     let begun = Instant::now();
-    let request = WatchEntriesRequest { session_id: session.session_id.clone(), after_sequence: 0 };
+    let request =
+        WatchEntriesRequest { session_id: session.session_id.clone(), after_sequence: 0, kind: 0 };
     let mut watch = session.journal.watch_entries(request).await?.into_inner();
     let mut seen = 0;
     while seen < MANY {

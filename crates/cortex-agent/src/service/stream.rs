@@ -17,7 +17,8 @@ pub(crate) async fn events(
     session_id: &str,
     after_sequence: i64,
 ) -> Result<impl Stream<Item = Result<Seen, Status>> + Send + use<>, Status> {
-    let request = WatchEntriesRequest { session_id: session_id.to_owned(), after_sequence };
+    let request =
+        WatchEntriesRequest { session_id: session_id.to_owned(), after_sequence, kind: 0 };
     let entries = clients.journal.clone().watch_entries(outgoing(cx, request)).await?.into_inner();
     Ok(flatten(entries))
 }

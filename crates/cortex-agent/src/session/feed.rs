@@ -5,8 +5,8 @@ use std::collections::{HashSet, VecDeque};
 use cortex_proto::cortex::{
     agent::v1::{SessionCommand, SessionEvent, session_event::Event},
     storage::v1::{
-        GetJournalRequest, Journal, JournalEntry, JournalEntryKind, SessionStatus,
-        WatchEntriesRequest, WatchEntriesResponse,
+        GetJournalRequest, Journal, JournalEntry, JournalEntryKind, ListEntriesRequest,
+        SessionStatus, WatchEntriesRequest, WatchEntriesResponse,
     },
 };
 use cortex_rpc::{CallContext, outgoing};
@@ -18,6 +18,9 @@ use crate::{
     clients::Clients,
     turn::{TurnView, UserMessage},
 };
+
+/// Entries that are read at a time: the most that storage gives.
+const PAGE_SIZE: i32 = 1000;
 
 /// A command that is not consumed yet.
 #[derive(Debug)]
@@ -41,13 +44,13 @@ pub(crate) struct SessionView {
     pub(crate) turn: Option<TurnView>,
 }
 
-/// The journal of a held session.
+/// The commands of a held session. Its events are the holder's own.
 pub(crate) struct Feed {
     entries: Streaming<WatchEntriesResponse>,
 }
 
 impl Feed {
-    /// Reads everything up to `head` that a new holder must know, and follows from there.
+    /// Reads everything up to `head` that a new holder must know, and follows the commands from there.
     ///
     /// # Errors
     /// The status of storage.
@@ -58,24 +61,24 @@ impl Feed {
         head: i64,
     ) -> Result<(Self, SessionView), Status> {
         let journal = read_journal(clients, cx, session_id).await?;
-        let request = WatchEntriesRequest {
-            session_id: session_id.to_owned(),
-            after_sequence: start(&journal),
-        };
-        let entries =
-            clients.journal.clone().watch_entries(outgoing(cx, request)).await?.into_inner();
-        let mut feed = Self { entries };
         let mut fold = Fold::new(&journal);
         let mut seen = start(&journal);
         while seen < head {
-            let batch = feed.next().await?;
-            seen = seen.max(batch.last_sequence);
-            fold.take(batch.entries);
+            let page = read_entries(clients, cx, session_id, seen).await?;
+            seen = page.last().map_or(head, |entry| entry.sequence);
+            fold.take(page);
         }
-        Ok((feed, fold.view))
+        let request = WatchEntriesRequest {
+            session_id: session_id.to_owned(),
+            after_sequence: seen,
+            kind: JournalEntryKind::Command.into(),
+        };
+        let entries =
+            clients.journal.clone().watch_entries(outgoing(cx, request)).await?.into_inner();
+        Ok((Self { entries }, fold.view))
     }
 
-    /// The next entries. Cancel-safe.
+    /// The next commands. Cancel-safe.
     ///
     /// # Errors
     /// The status of storage; `Aborted` when the stream ended.
@@ -85,10 +88,10 @@ impl Feed {
 }
 
 impl SessionView {
-    /// Takes in entries that were committed after the grant: only commands can be new.
+    /// Takes in commands that were committed after the grant.
     pub(crate) fn follow(&mut self, entries: Vec<JournalEntry>) {
         for entry in entries {
-            if entry.kind() == JournalEntryKind::Command && entry.sequence > self.last_command {
+            if entry.sequence > self.last_command {
                 self.last_command = entry.sequence;
                 self.pending.push_back(pending(&entry));
             }
@@ -104,6 +107,23 @@ async fn read_journal(
     let request = GetJournalRequest { session_id: session_id.to_owned() };
     let answer = clients.journal.clone().get_journal(outgoing(cx, request)).await?;
     answer.into_inner().journal.ok_or_else(|| Status::internal("a journal without a body"))
+}
+
+/// A page of what comes after a sequence.
+async fn read_entries(
+    clients: &Clients,
+    cx: &CallContext,
+    session_id: &str,
+    after_sequence: i64,
+) -> Result<Vec<JournalEntry>, Status> {
+    let request = ListEntriesRequest {
+        session_id: session_id.to_owned(),
+        after_sequence,
+        page_size: PAGE_SIZE,
+        ..Default::default()
+    };
+    let answer = clients.journal.clone().list_entries(outgoing(cx, request)).await?;
+    Ok(answer.into_inner().entries)
 }
 
 /// Everything before this sequence is settled.

@@ -24,6 +24,7 @@ use crate::{
     ports::{EntryQuery, JournalView},
     state::StateChange,
     time::Stamp,
+    watch::{EntryWatchQuery, Wanted},
 };
 
 /// A command to submit.
@@ -267,6 +268,21 @@ pub(crate) fn fork(request: proto::ForkJournalRequest, limits: &Limits) -> Resul
         metadata: optional_object("metadata", request.metadata, limits.metadata.get())?,
         request_id: RequestId::parse(request.request_id)?,
         fingerprint,
+    })
+}
+
+/// Which entries to follow.
+pub(crate) fn entry_watch(request: &proto::WatchEntriesRequest) -> Result<EntryWatchQuery> {
+    let wanted = match proto::JournalEntryKind::try_from(request.kind) {
+        Ok(proto::JournalEntryKind::Unspecified) => Wanted::Every,
+        Ok(proto::JournalEntryKind::Command) => Wanted::Commands,
+        Ok(proto::JournalEntryKind::Event) => Wanted::Events,
+        Err(_) => return Err(StorageError::invalid("kind", "is not one of the kinds of entries")),
+    };
+    Ok(EntryWatchQuery {
+        session_id: session_id(&request.session_id)?,
+        after: not_negative("after_sequence", request.after_sequence)?,
+        wanted,
     })
 }
 

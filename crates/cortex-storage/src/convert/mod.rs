@@ -24,7 +24,8 @@ pub(crate) use field::{
 };
 pub(crate) use history::{add_message, clear_history, message_query, message_to_proto};
 pub(crate) use journal::{
-    acquire, append, entry_query, fork, journal_to_proto, registration, release, submit,
+    acquire, append, entry_query, entry_watch, fork, journal_to_proto, registration, release,
+    submit,
 };
 pub(crate) use metric::{
     aggregation, batch, metric_query, metric_to_proto, record_metric, recorded_to_proto,

@@ -217,12 +217,10 @@ impl proto::journal_service_server::JournalService for JournalApi {
         request: Request<proto::WatchEntriesRequest>,
     ) -> Result<Response<Self::WatchEntriesStream>, Status> {
         let (tenant, request) = take(request);
-        let after =
-            convert::not_negative("after_sequence", request.after_sequence).map_err(to_status)?;
-        let id = convert::session_id(&request.session_id).map_err(to_status)?;
-        let following = self.store.follow(&tenant, &id).await.map_err(to_status)?;
+        let query = convert::entry_watch(&request).map_err(to_status)?;
+        let following = self.store.follow(&tenant, &query.session_id).await.map_err(to_status)?;
         let store: Arc<dyn JournalStore> = self.store.clone();
-        let watch = watch_entries(store, following, id.into(), after, &self.buffers);
+        let watch = watch_entries(store, following, query, &self.buffers);
         Ok(Response::new(answers(watch.map_err(to_status)?, batch_to_proto)))
     }
 

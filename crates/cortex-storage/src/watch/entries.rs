@@ -2,28 +2,61 @@
 
 use std::sync::Arc;
 
+use cortex_core::SessionId;
 use futures::{Stream, stream};
 
 use super::{Notice, Subscription};
 use crate::{
     config::Buffers,
     error::{Result, StorageError},
-    journal::{Entry, Sequence},
+    journal::{Entry, EntryKind, Sequence},
     ports::{JournalStore, Standing},
 };
+
+/// Which entries a watcher wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of them.
+    Every,
+    /// What was submitted.
+    Commands,
+    /// What the holder appended.
+    Events,
+}
+
+impl Wanted {
+    fn admits(self, entry: &Entry) -> bool {
+        match self {
+            Self::Every => true,
+            Self::Commands => entry.kind != EntryKind::Event,
+            Self::Events => entry.kind == EntryKind::Event,
+        }
+    }
+}
+
+/// What a watcher asks for.
+#[derive(Debug, Clone)]
+pub struct EntryWatchQuery {
+    /// The session, as the caller names it.
+    pub session_id: SessionId,
+    /// The sequence after which it begins.
+    pub after: Sequence,
+    /// Which entries.
+    pub wanted: Wanted,
+}
 
 /// Entries that were committed together or read together.
 #[derive(Debug, Clone)]
 pub struct EntryBatch {
-    /// The entries, in order; empty in a first batch that has nothing to replay.
+    /// The entries, in order; empty only in a first batch that has nothing to replay.
     pub entries: Vec<Entry>,
     /// The sequence up to which this watcher has seen everything.
     pub last: Sequence,
 }
 
-/// Replays what comes after `after` and follows. The first batch comes at once, even if it is empty;
-/// for a finished session with nothing to replay there is none. Ends after the last entry of a
-/// finished session.
+/// Replays what `query` asks for and follows. The first batch comes at once, even if it is empty; for a
+/// finished session with nothing to replay there is none. Ends after the last entry of a finished
+/// session.
 ///
 /// # Errors
 /// `BeyondHead` at once. The stream ends with `SessionNotFound` when the session is deleted, and with
@@ -31,10 +64,10 @@ pub struct EntryBatch {
 pub fn watch_entries(
     store: Arc<dyn JournalStore>,
     (subscription, standing): (Subscription, Standing),
-    session_id: String,
-    after: Sequence,
+    query: EntryWatchQuery,
     buffers: &Buffers,
 ) -> Result<impl Stream<Item = Result<EntryBatch>> + Send + 'static> {
+    let EntryWatchQuery { session_id, after, wanted } = query;
     if after > standing.head {
         return Err(StorageError::BeyondHead { after, head: standing.head });
     }
@@ -42,6 +75,7 @@ pub fn watch_entries(
         store,
         subscription,
         session_id,
+        wanted,
         standing,
         cursor: after,
         started: false,
@@ -56,8 +90,10 @@ pub fn watch_entries(
 struct EntryWatch {
     store: Arc<dyn JournalStore>,
     subscription: Subscription,
-    session_id: String,
+    session_id: SessionId,
+    wanted: Wanted,
     standing: Standing,
+    /// What this watcher has seen, wanted or not.
     cursor: Sequence,
     started: bool,
     max_entries: usize,
@@ -67,36 +103,33 @@ struct EntryWatch {
 impl EntryWatch {
     async fn next(&mut self) -> Result<Option<EntryBatch>> {
         loop {
+            let mut entries = Vec::new();
             if self.cursor < self.standing.head {
-                let entries = self.read_log().await?;
-                return Ok(Some(self.batch(entries)));
-            }
-            if self.standing.finished {
+                let read = self.read_log().await?;
+                self.keep(&mut entries, &read);
+            } else if self.standing.finished {
                 return Ok(None);
+            } else if self.started {
+                let Some(notice) = self.subscription.next().await else {
+                    return Err(StorageError::Closed);
+                };
+                entries = self.gather(notice).await?;
             }
-            if !self.started {
-                return Ok(Some(self.batch(Vec::new())));
-            }
-            let Some(notice) = self.subscription.next().await else {
-                return Err(StorageError::Closed);
-            };
-            let entries = self.gather(notice).await?;
-            if !entries.is_empty() {
-                return Ok(Some(self.batch(entries)));
+            if !std::mem::replace(&mut self.started, true) || !entries.is_empty() {
+                return Ok(Some(EntryBatch { entries, last: self.cursor }));
             }
         }
     }
 
-    fn batch(&mut self, entries: Vec<Entry>) -> EntryBatch {
-        self.started = true;
-        self.cursor = entries.last().map_or(self.cursor, |entry| entry.sequence);
-        EntryBatch { entries, last: self.cursor }
+    /// Moves past `seen`, and adds what is wanted of it.
+    fn keep(&mut self, entries: &mut Vec<Entry>, seen: &[Entry]) {
+        self.cursor = seen.last().map_or(self.cursor, |entry| entry.sequence);
+        entries.extend(seen.iter().filter(|entry| self.wanted.admits(entry)).cloned());
     }
 
     /// What `notice` brings, and the notices behind it that are ready, up to a full batch.
     async fn gather(&mut self, notice: Notice) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        let mut bytes = 0;
         let mut next = Some(notice);
         while let Some(notice) = next {
             match notice {
@@ -108,29 +141,32 @@ impl EntryWatch {
                 }
                 Notice::Commit(standing, pushed) => {
                     self.adopt(standing);
-                    if !self.take(&mut entries, pushed.as_deref(), &mut bytes) {
+                    if !self.take(&mut entries, pushed.as_deref()) {
                         break;
                     }
                 }
             }
-            let full = entries.len() >= self.max_entries || bytes >= self.max_bytes;
-            next = if full { None } else { self.subscription.ready() };
+            next = if self.is_full(&entries) { None } else { self.subscription.ready() };
         }
         Ok(entries)
     }
 
     /// Adds the pushed entries that follow what this watcher has. False when there is a gap, or
     /// nothing was pushed: then the log has what is missing.
-    fn take(&self, entries: &mut Vec<Entry>, pushed: Option<&[Entry]>, bytes: &mut usize) -> bool {
-        let seen = entries.last().map_or(self.cursor, |entry| entry.sequence);
+    fn take(&mut self, entries: &mut Vec<Entry>, pushed: Option<&[Entry]>) -> bool {
+        let seen = self.cursor;
         let Some(pushed) = pushed else { return seen >= self.standing.head };
         let new = &pushed[pushed.partition_point(|entry| entry.sequence <= seen)..];
         if new.first().is_some_and(|entry| entry.sequence != seen + 1) {
             return false;
         }
-        *bytes += new.iter().map(Entry::size).sum::<usize>();
-        entries.extend_from_slice(new);
+        self.keep(entries, new);
         true
+    }
+
+    fn is_full(&self, entries: &[Entry]) -> bool {
+        entries.len() >= self.max_entries
+            || entries.iter().map(Entry::size).sum::<usize>() >= self.max_bytes
     }
 
     /// A notice may be older than what was read when this watch began.
@@ -150,6 +186,6 @@ impl EntryWatch {
     }
 
     fn gone(&self) -> StorageError {
-        StorageError::SessionNotFound { session_id: self.session_id.clone() }
+        StorageError::SessionNotFound { session_id: self.session_id.to_string() }
     }
 }

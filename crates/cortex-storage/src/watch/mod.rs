@@ -10,7 +10,7 @@ mod records;
 mod revisions;
 mod runnable;
 
-pub use entries::{EntryBatch, watch_entries};
+pub use entries::{EntryBatch, EntryWatchQuery, Wanted, watch_entries};
 pub use hub::{Notice, SessionHub, Subscription};
 pub use records::{RecordEvent, watch_records};
 pub use revisions::{RevisionHub, RevisionWatch};

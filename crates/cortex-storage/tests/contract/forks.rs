@@ -221,7 +221,7 @@ async fn a_watcher_of_a_fork_replays_the_whole_log_and_follows(f: &Fixture) {
         patch(f, &parent, &format!("{{\"n\":{n}}}")).await;
     }
     let (child, _) = fork(f, &parent, 3).await;
-    let request = WatchEntriesRequest { session_id: child.clone(), after_sequence: 1 };
+    let request = WatchEntriesRequest { session_id: child.clone(), after_sequence: 1, kind: 0 };
     let mut watch = f.journal().watch_entries(request).await.expect("a watch").into_inner();
     patch(f, &child, r#"{"own":1}"#).await;
     let mut seen = Vec::new();

@@ -87,7 +87,7 @@ async fn a_database_that_refuses_writes_is_told_and_the_service_goes_on() {
 async fn a_watcher_hears_of_a_commit_whose_hint_was_lost() {
     let f = Fixture::open(Database::PostgresReplicas).await;
     let session = f.session().await;
-    let watch = WatchEntriesRequest { session_id: session.clone(), after_sequence: 0 };
+    let watch = WatchEntriesRequest { session_id: session.clone(), after_sequence: 0, kind: 0 };
     let mut journals = [0, 1].map(|_| f.journal());
     let mut told = journals[0].watch_entries(watch).await.expect("a watch").into_inner();
     told.next().await.expect("goes on").expect("no error");

@@ -39,7 +39,8 @@ async fn another_tenants_rows_look_like_none(f: &Fixture) {
         let submit = command(&session_id, CommandKind::Message);
         let answer = f.journal().submit_command(of(tenant, submit)).await;
         refused(answer, Code::NotFound, "SESSION_NOT_FOUND");
-        let watch = WatchEntriesRequest { session_id: session_id.clone(), after_sequence: 0 };
+        let watch =
+            WatchEntriesRequest { session_id: session_id.clone(), after_sequence: 0, kind: 0 };
         let answer = f.journal().watch_entries(of(tenant, watch)).await;
         refused(answer.map(|_| ()), Code::NotFound, "SESSION_NOT_FOUND");
         let delete = DeleteSessionRequest { session_id: session_id.clone() };

@@ -18,6 +18,7 @@ contract! {
     watchers_see_the_same_log_while_it_is_written,
     entries_too_large_to_push_are_read_from_the_log,
     closing_storage_ends_its_watches,
+    a_watch_of_one_kind_passes_the_other_over,
 }
 
 /// One watcher.
@@ -28,7 +29,8 @@ struct Watcher {
 
 impl Watcher {
     async fn open(f: &Fixture, session: &str, after: i64) -> Result<Self, Status> {
-        let request = WatchEntriesRequest { session_id: session.into(), after_sequence: after };
+        let request =
+            WatchEntriesRequest { session_id: session.into(), after_sequence: after, kind: 0 };
         let stream = f.journal().watch_entries(request).await?.into_inner();
         Ok(Self { stream, last: after })
     }
@@ -174,6 +176,46 @@ async fn entries_too_large_to_push_are_read_from_the_log(f: &Fixture) {
     held.append(&["small"], JournalEffects::default()).await.expect("appended");
     let entries = watcher.until(4).await;
     assert_eq!(entries[1].payload.as_ref().expect("a payload").value.len(), 3 << 20);
+}
+
+async fn a_watch_of_one_kind_passes_the_other_over(f: &Fixture) {
+    let held = f.held().await;
+    let follow = async |kind: JournalEntryKind| {
+        let request = WatchEntriesRequest {
+            session_id: held.session.clone(),
+            after_sequence: 0,
+            kind: kind.into(),
+        };
+        f.journal().watch_entries(request).await.expect("a watch").into_inner()
+    };
+    f.message(&held.session).await;
+    held.append(&["a", "b"], JournalEffects::default()).await.expect("appended");
+    let mut commands = follow(JournalEntryKind::Command).await;
+    let mut events = follow(JournalEntryKind::Event).await;
+    for _ in 0..3 {
+        held.append(&["c"], JournalEffects::default()).await.expect("appended");
+        f.message(&held.session).await;
+    }
+    let log = f.entries(&held.session).await;
+    for (stream, kind) in
+        [(&mut commands, JournalEntryKind::Command), (&mut events, JournalEntryKind::Event)]
+    {
+        let wanted: Vec<_> = log.iter().filter(|entry| entry.kind() == kind).cloned().collect();
+        let (mut seen, mut last) = (Vec::new(), 0);
+        while seen.len() < wanted.len() {
+            let waited = tokio::time::timeout(Duration::from_secs(20), stream.next()).await;
+            let answer = waited.expect("in time").expect("goes on").expect("no error");
+            assert!(last == 0 || !answer.entries.is_empty(), "nothing is told of other entries");
+            assert!(answer.last_sequence > last, "what was passed over counts as seen");
+            last = answer.last_sequence;
+            seen.extend(answer.entries);
+        }
+        assert_eq!(seen, wanted);
+    }
+    let unknown =
+        WatchEntriesRequest { session_id: held.session.clone(), after_sequence: 0, kind: 9 };
+    let refusal = f.journal().watch_entries(unknown).await.map(|_| ());
+    refused(refusal, Code::InvalidArgument, "INVALID_FIELD");
 }
 
 #[tokio::test]

@@ -49,8 +49,11 @@ impl Run {
 
     pub async fn watch(&mut self, session: usize) {
         let after_sequence = self.seen[session].last().map_or(0, |(sequence, _)| *sequence);
-        let request =
-            WatchEntriesRequest { session_id: self.sessions[session].clone(), after_sequence };
+        let request = WatchEntriesRequest {
+            session_id: self.sessions[session].clone(),
+            after_sequence,
+            kind: 0,
+        };
         let stream = self.journal().watch_entries(request).await.expect("a watch").into_inner();
         self.watchers[session] = Some(stream);
     }

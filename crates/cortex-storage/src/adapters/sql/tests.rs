@@ -28,7 +28,7 @@ use crate::{
     ports::{EntryQuery, JournalStore, SessionStore},
     session::NewSession,
     tenant::Tenant,
-    watch::watch_entries,
+    watch::{EntryWatchQuery, Wanted, watch_entries},
 };
 
 mod contents;
@@ -285,7 +285,8 @@ async fn a_commit_whose_answer_was_lost_is_told_to_watchers_and_known_when_repea
     let held = f.held().await;
     let following = f.store.follow(&f.tenant, &held.0).await.expect("a subscription");
     let store: Arc<dyn JournalStore> = f.store.clone();
-    let watch = watch_entries(store, following, held.0.to_string(), 0, &f.config.buffers);
+    let query = EntryWatchQuery { session_id: held.0.clone(), after: 0, wanted: Wanted::Every };
+    let watch = watch_entries(store, following, query, &f.config.buffers);
     let mut watch = Box::pin(watch.expect("a watch"));
     assert!(watch.next().await.expect("goes on").expect("no error").entries.is_empty());
     // The transaction reaches the disk, and then something breaks.
