@@ -5,6 +5,7 @@
 
 mod calls;
 mod echo;
+mod load;
 mod machine;
 mod manifests;
 mod mesh;
@@ -51,6 +52,8 @@ enum Part {
     Calls,
     /// Tokens from the model to a client.
     Relay,
+    /// Tokens of many sessions at once.
+    Load,
     /// Memory of an idle process.
     Memory,
     /// Time until a process is ready.
@@ -107,6 +110,9 @@ async fn measure(arguments: &Arguments) -> Outcome<Report> {
     }
     if arguments.wants(Part::Relay) {
         report.extend(relay::measure(arguments).await?);
+    }
+    if arguments.wants(Part::Load) {
+        report.extend(load::measure(arguments).await?);
     }
     Ok(report)
 }

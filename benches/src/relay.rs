@@ -3,7 +3,7 @@
 //! The processor time of the whole `cortex up` process, kernel included, per token of four characters.
 //! The client is this process, over TCP.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cortex_proto::cortex::{
     agent::v1::{
@@ -16,6 +16,8 @@ use cortex_proto::cortex::{
     },
 };
 
+use cortex_rpc::Transport;
+
 use crate::{
     Arguments, Outcome, manifests,
     mesh::{Mesh, Plan},
@@ -24,9 +26,11 @@ use crate::{
 };
 
 /// Processor time per token, in microseconds.
-const LIMIT: f64 = 150.0;
+pub(crate) const LIMIT: f64 = 150.0;
 /// Characters of a token of the built-in model.
-const CHARACTERS: usize = 4;
+pub(crate) const CHARACTERS: usize = 4;
+/// What a relayed token is compared with.
+pub(crate) const ALONE: &str = "the llm service's stream alone";
 
 /// One speed of the model.
 #[derive(Debug, Clone, Copy)]
@@ -92,63 +96,93 @@ async fn one_speed(arguments: &Arguments, speed: Speed) -> Outcome<Vec<Figure>> 
         let asked = async || ask(&mesh, manifests::AGENT, &message).await;
         let (cost, answer) = cost(&mesh, speed.tokens, asked).await?;
         relayed.push(cost);
-        events.push(speed.tokens as f64 / answer.deltas as f64);
+        events.push(speed.tokens as f64 / answer.len() as f64);
     }
     let together = crate::stats::median(&events);
     let title = format!("{} ({together:.1} an event)", speed.title);
     let figure = Figure::new(speed.name, title, "us", &relayed).at_most(LIMIT);
-    Ok(vec![figure.beside("the llm service's stream alone", &alone)])
+    Ok(vec![figure.beside(ALONE, &alone)])
 }
 
-/// What came back.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Answer {
-    /// Characters of text.
+/// A piece of an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delta {
+    /// Characters of its text.
     pub(crate) characters: usize,
-    /// Events that carried them.
-    pub(crate) deltas: usize,
+    /// When it came.
+    pub(crate) at: Instant,
+}
+
+impl Delta {
+    fn of(text: &str) -> Self {
+        Self { characters: text.chars().count(), at: Instant::now() }
+    }
 }
 
 /// The processor time per token of one answer, in microseconds.
 async fn cost(
     mesh: &Mesh,
     tokens: usize,
-    answer: impl AsyncFnOnce() -> Outcome<Answer>,
-) -> Outcome<(f64, Answer)> {
+    answer: impl AsyncFnOnce() -> Outcome<Vec<Delta>>,
+) -> Outcome<(f64, Vec<Delta>)> {
     let before = cpu_time(mesh.id())?;
     let answer = answer().await?;
     let spent = cpu_time(mesh.id())?.saturating_sub(before);
-    if answer.characters != tokens * CHARACTERS {
-        return Err(format!("{} characters of {tokens} tokens arrived", answer.characters).into());
-    }
+    check(&answer, tokens)?;
     Ok((spent.as_secs_f64() * 1e6 / tokens as f64, answer))
 }
 
-/// A message to an agent in a new session, until its turn is completed.
-pub(crate) async fn ask(mesh: &Mesh, agent: &str, content: &str) -> Outcome<Answer> {
+/// Fails when not every token arrived.
+pub(crate) fn check(answer: &[Delta], tokens: usize) -> Outcome<()> {
+    let characters: usize = answer.iter().map(|delta| delta.characters).sum();
+    if characters == tokens * CHARACTERS {
+        return Ok(());
+    }
+    Err(format!("{characters} characters of {tokens} tokens arrived").into())
+}
+
+/// A session on a connection of its own.
+pub(crate) struct Session {
+    transport: Transport,
+    session_id: String,
+}
+
+/// A new session of an agent.
+pub(crate) async fn session(mesh: &Mesh, agent: &str) -> Outcome<Session> {
     let transport = mesh.transport(8085)?;
     let create = CreateSessionRequest { agent_name: agent.to_owned(), ..Default::default() };
     let created = SessionServiceClient::new(transport.clone()).create_session(create).await?;
     let session_id = created.into_inner().session.unwrap_or_default().session_id;
-    let send = SendMessageRequest { session_id, content: content.to_owned(), ..Default::default() };
-    let mut events = TurnServiceClient::new(transport).send_message(send).await?.into_inner();
-    let mut answer = Answer::default();
-    while let Some(message) = events.message().await? {
-        match message.event.and_then(|event| event.event) {
-            Some(Event::ContentDelta(delta)) => {
-                answer.characters += delta.text.chars().count();
-                answer.deltas += 1;
+    Ok(Session { transport, session_id })
+}
+
+impl Session {
+    /// A message, until its turn is completed.
+    pub(crate) async fn ask(&self, content: &str) -> Outcome<Vec<Delta>> {
+        let (session_id, content) = (self.session_id.clone(), content.to_owned());
+        let send = SendMessageRequest { session_id, content, ..Default::default() };
+        let mut client = TurnServiceClient::new(self.transport.clone());
+        let mut events = client.send_message(send).await?.into_inner();
+        let mut answer = Vec::new();
+        while let Some(message) = events.message().await? {
+            match message.event.and_then(|event| event.event) {
+                Some(Event::ContentDelta(delta)) => answer.push(Delta::of(&delta.text)),
+                Some(Event::TurnCompleted(_)) => return Ok(answer),
+                Some(Event::TurnFailed(failed)) => return Err(format!("{failed:?}").into()),
+                _ => {}
             }
-            Some(Event::TurnCompleted(_)) => return Ok(answer),
-            Some(Event::TurnFailed(failed)) => return Err(format!("{failed:?}").into()),
-            _ => {}
         }
+        Err("the stream of events ended before the turn did".into())
     }
-    Err("the stream of events ended before the turn did".into())
+}
+
+/// A message to an agent in a new session, until its turn is completed.
+pub(crate) async fn ask(mesh: &Mesh, agent: &str, content: &str) -> Outcome<Vec<Delta>> {
+    session(mesh, agent).await?.ask(content).await
 }
 
 /// A completion of the llm service, without an agent.
-async fn complete(mesh: &Mesh, content: &str) -> Outcome<Answer> {
+pub(crate) async fn complete(mesh: &Mesh, content: &str) -> Outcome<Vec<Delta>> {
     let message =
         Message { role: Role::User.into(), content: content.to_owned(), ..Default::default() };
     let request = CompleteRequest {
@@ -159,12 +193,11 @@ async fn complete(mesh: &Mesh, content: &str) -> Outcome<Answer> {
     };
     let mut client = CompletionServiceClient::new(mesh.transport(8081)?);
     let mut events = client.complete(request).await?.into_inner();
-    let mut answer = Answer::default();
+    let mut answer = Vec::new();
     while let Some(response) = events.message().await? {
         match response.event {
             Some(complete_response::Event::ContentDelta(delta)) => {
-                answer.characters += delta.text.chars().count();
-                answer.deltas += 1;
+                answer.push(Delta::of(&delta.text));
             }
             Some(complete_response::Event::Finished(_)) => return Ok(answer),
             _ => {}

@@ -48,7 +48,7 @@ pub struct LlmConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RehearsalConfig {
-    /// Time before each token. Default: 0, at most 10 s.
+    /// Time between two tokens, which do not wait for their reader. Default: 0, at most 10 s.
     pub token_delay: Duration,
 }
 

@@ -15,6 +15,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
+use tokio::time::Instant;
 
 use crate::{
     catalog::REHEARSAL,
@@ -34,7 +35,7 @@ mod words;
 /// The built-in model.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rehearsal {
-    /// Time before each token.
+    /// Time between two tokens. Like a real model it does not wait for its reader: what is due comes.
     pub(crate) token_delay: Duration,
 }
 
@@ -48,17 +49,17 @@ enum Plan {
 /// Tokens of one answer at most.
 const MAX_TOKENS: usize = 1_000_000;
 /// Every so many tokens the stream lets other tasks run.
-const TOKENS_PER_TURN: usize = 8;
+const TOKENS_PER_TURN: u32 = 8;
 
 impl Provider for Rehearsal {
     fn attempt(&self, call: Call) -> EventStream {
-        let delay = self.token_delay;
-        let events = events(&call.request).enumerate();
+        let (delay, begun) = (self.token_delay, Instant::now());
+        let events = events(&call.request).zip(1..);
         stream::iter(events)
-            .then(move |(at, event)| async move {
+            .then(move |(event, nth)| async move {
                 if !delay.is_zero() {
-                    tokio::time::sleep(delay).await;
-                } else if at % TOKENS_PER_TURN == TOKENS_PER_TURN - 1 {
+                    tokio::time::sleep_until(begun + delay * nth).await;
+                } else if nth % TOKENS_PER_TURN == 0 {
                     tokio::task::yield_now().await;
                 }
                 Ok(event)
