@@ -21,9 +21,13 @@ pub struct AgentConfig {
     pub turn_timeout: Duration,
     /// Messages of history that the model sees at most: 2 to 1,000.
     pub context_messages: usize,
-    /// How long pieces of text are gathered before they are journaled: 0s to 1s. The first piece
-    /// after a pause is journaled at once.
+    /// How long pieces of text are gathered before they are journaled while storage is quick: 0s to
+    /// 1s. The first piece after a pause is journaled at once.
     pub delta_interval: Duration,
+    /// How long they are gathered at most while storage is slow: `delta_interval` to 10s. In between it
+    /// is four times as long as the last append took, so that more sessions than storage has room for
+    /// make fewer and larger entries, and not a queue.
+    pub max_delta_interval: Duration,
     /// Messages that wait in one session at most: 1 to 1,000.
     pub max_queued_messages: u32,
     /// Calls of one turn that run at the same time: 1 to 64.
@@ -50,6 +54,7 @@ impl Default for AgentConfig {
             turn_timeout: Duration::from_secs(30 * 60),
             context_messages: 200,
             delta_interval: Duration::from_millis(15),
+            max_delta_interval: Duration::from_millis(250),
             max_queued_messages: 16,
             max_parallel_calls: 8,
             model_retries: 2,
@@ -60,6 +65,18 @@ impl Default for AgentConfig {
         }
     }
 }
+
+impl AgentConfig {
+    /// How long pieces of text are gathered when the last append took so long.
+    pub(crate) fn gathers_for(&self, append_took: std::time::Duration) -> std::time::Duration {
+        let longest = self.max_delta_interval.get();
+        (append_took * APPENDS_PER_INTERVAL).min(longest).max(self.delta_interval.get())
+    }
+}
+
+/// Appends of a session that would fit into the time that pieces are gathered for: one in five waits
+/// for storage at most.
+const APPENDS_PER_INTERVAL: u32 = 4;
 
 impl Validate for AgentConfig {
     fn validate(&self, problems: &mut Problems, path: &KeyPath) {
@@ -77,6 +94,12 @@ impl Validate for AgentConfig {
         check("turn_timeout", (second..=day).contains(&self.turn_timeout), "must be 1s to 24h");
         check("context_messages", (2..=1000).contains(&self.context_messages), "must be 2 to 1000");
         check("delta_interval", self.delta_interval <= second, "must be at most 1s");
+        let bounds = self.delta_interval..=Duration::from_secs(10);
+        check(
+            "max_delta_interval",
+            bounds.contains(&self.max_delta_interval),
+            "must be delta_interval to 10s",
+        );
         check(
             "max_queued_messages",
             (1..=1000).contains(&self.max_queued_messages),
@@ -85,5 +108,32 @@ impl Validate for AgentConfig {
         check("max_parallel_calls", (1..=64).contains(&self.max_parallel_calls), "must be 1 to 64");
         check("model_retries", self.model_retries <= 10, "must be at most 10");
         check("drain", self.drain <= Duration::from_secs(600), "must be at most 10m");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_gathered_for_longer_when_storage_is_slow_within_bounds() {
+        let config = AgentConfig::default();
+        let gathers = |millis| config.gathers_for(std::time::Duration::from_millis(millis));
+        assert_eq!(gathers(0).as_millis(), 15);
+        assert_eq!(gathers(3).as_millis(), 15);
+        assert_eq!(gathers(20).as_millis(), 80);
+        assert_eq!(gathers(5000).as_millis(), 250);
+    }
+
+    #[test]
+    fn the_longest_interval_is_not_below_the_usual_one() {
+        let config = AgentConfig {
+            delta_interval: Duration::from_millis(300),
+            max_delta_interval: Duration::from_millis(200),
+            ..AgentConfig::default()
+        };
+        let mut problems = Problems::default();
+        config.validate(&mut problems, &KeyPath::root());
+        assert!(format!("{problems:?}").contains("max_delta_interval"), "{problems:?}");
     }
 }

@@ -71,9 +71,7 @@ impl Runner {
     }
 
     fn is_flush_due(&self) -> bool {
-        let interval = self.config.delta_interval.get();
-        let due = self.attempt.as_ref().and_then(|attempt| attempt.flush_at(interval));
-        due.is_some_and(|at| at <= Instant::now())
+        self.flush_at().is_some_and(|at| at <= Instant::now())
     }
 
     /// Journals what is gathered.

@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use cortex_proto::cortex::{
@@ -56,6 +56,8 @@ pub(crate) struct Runner {
     /// Model calls that failed one after the other in this turn, and when to try again.
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
+    /// How long the last append took.
+    append_took: Duration,
     stop: CancellationToken,
 }
 
@@ -116,6 +118,7 @@ impl Runner {
             calls: Calls::default(),
             failures: 0,
             retry_at: None,
+            append_took: Duration::ZERO,
             stop,
         };
         if let Some(turn) = &runner.view.turn {
@@ -157,7 +160,9 @@ impl Runner {
             return Ok(());
         }
         let sent = without_streamed_texts(effects.clone());
+        let begun = Instant::now();
         let events = self.grant.append(events, sent).await?;
+        self.append_took = begun.elapsed();
         self.view.consumed = self.view.consumed.max(effects.consumed_sequence);
         for event in &events {
             self.view.take(event);
@@ -214,8 +219,7 @@ impl Runner {
 
     async fn woken(&mut self) -> Woken {
         let deadline = self.view.turn.as_ref().map(time_left);
-        let flush_at =
-            self.attempt.as_ref().and_then(|a| a.flush_at(self.config.delta_interval.get()));
+        let flush_at = self.flush_at();
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Woken::Stopping,
@@ -226,6 +230,12 @@ impl Runner {
             () = self.calls.answered() => Woken::Answered,
             () = at(self.retry_at) => Woken::Retry,
         }
+    }
+
+    /// When what is gathered is due.
+    pub(super) fn flush_at(&self) -> Option<Instant> {
+        let attempt = self.attempt.as_ref()?;
+        attempt.flush_at(self.config.gathers_for(self.append_took))
     }
 
     /// The watch broke: storage restarted or moved. Reads the journal again from the cursor.
@@ -266,7 +276,7 @@ impl Runner {
 }
 
 /// Pause before a broken watch is opened again.
-const REOPEN_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 
 impl SessionView {
     fn take(&mut self, event: &SessionEvent) {
