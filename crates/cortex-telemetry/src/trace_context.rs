@@ -99,14 +99,16 @@ pub struct TraceId128(u128);
 
 impl fmt::Display for TraceId128 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        // Written for every call: by hand it takes a tenth of what the formatting machinery does.
+        let mut text = [b'0'; 32];
+        write_hex(&mut text, self.0);
+        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
 /// The value of the header `traceparent`.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Written for every call: by hand it takes a tenth of what the formatting machinery does.
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         write_hex(&mut text[3..35], self.trace_id);
         write_hex(&mut text[36..52], self.span_id.into());

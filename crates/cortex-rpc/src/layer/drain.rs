@@ -1,6 +1,7 @@
 //! What happens to open calls when their server leaves.
 
 use std::{
+    future::ready,
     pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
@@ -42,7 +43,7 @@ impl<S> DrainCalls<S> {
 }
 
 impl<S: GrpcService> GrpcService for DrainCalls<S> {
-    async fn call(&self, mut request: Request<Body>) -> Answer {
+    fn call(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let method = context_mut(&mut request).method.as_deref();
         let token = match method.map(|method| method.drain) {
             Some(Drains::AtOnce) => self.drain.stopping(),
@@ -51,16 +52,20 @@ impl<S: GrpcService> GrpcService for DrainCalls<S> {
         // The answer of a unary handler is complete with its head.
         let whole = method.is_some_and(Method::is_unary);
         if token.is_cancelled() {
-            return Ok(body::respond(leaving()));
+            return Either::Left(ready(Ok(body::respond(leaving()))));
         }
         let open = self.drain.open_call();
-        match select(pin!(self.inner.call(request)), pin!(token.cancelled())).await {
-            Either::Left((Ok(response), _)) if !whole => {
-                Ok(response.map(|body| body::cut(body, DrainCut::new(token.clone(), open))))
+        let call = self.inner.call(request);
+        // Nothing further in holds the request, so that to hold the call twice costs little.
+        Either::Right(async move {
+            match select(pin!(call), pin!(token.cancelled())).await {
+                Either::Left((Ok(response), _)) if !whole => {
+                    Ok(response.map(|body| body::cut(body, DrainCut::new(token.clone(), open))))
+                }
+                Either::Left((answer, _)) => answer,
+                Either::Right(((), _)) => Ok(body::respond(leaving())),
             }
-            Either::Left((answer, _)) => answer,
-            Either::Right(((), _)) => Ok(body::respond(leaving())),
-        }
+        })
     }
 }
 
