@@ -94,6 +94,7 @@ fn target(
         };
         return Ok(Target::New(session_id, about));
     }
+    let artifact_id = artifact_id(&request.artifact_id)?;
     let of_a_new_one = [
         ("session_id", &request.session_id),
         ("name", &request.name),
@@ -104,7 +105,7 @@ fn target(
         let problem = "is for a new artifact, and artifact_id names one that was noted before";
         return Err(StorageError::invalid(*field, problem));
     }
-    Ok(Target::Noted(artifact_id(&request.artifact_id)?, content_type))
+    Ok(Target::Noted(artifact_id, content_type))
 }
 
 fn expected_size(size: i64) -> Result<u64> {
