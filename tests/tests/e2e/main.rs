@@ -10,5 +10,6 @@ mod errors;
 mod fixtures;
 mod main_job;
 mod numbers;
+mod postgres;
 mod sessions;
 mod upstream_faults;
