@@ -35,7 +35,7 @@ impl fmt::Debug for ContentHash {
 pub(crate) type Contents = HashMap<ContentHash, Bytes>;
 
 /// Which value of a row a piece was cut out of.
-pub(crate) type Column = u8;
+pub(crate) type Column = u16;
 
 /// A piece that was cut out of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Pieces {
         }
         let mut encoded = Vec::with_capacity(self.0.len() * 40);
         for piece in &self.0 {
-            encoded.push(piece.column);
+            prost::encoding::encode_varint(u64::from(piece.column), &mut encoded);
             prost::encoding::encode_varint(piece.at as u64, &mut encoded);
             prost::encoding::encode_varint(piece.length as u64, &mut encoded);
             encoded.extend_from_slice(&piece.hash.0);
@@ -122,16 +122,16 @@ impl Pieces {
     /// The pieces stored as `encoded`; nothing when that is damaged.
     pub(crate) fn decode(mut encoded: &[u8]) -> Option<Self> {
         let mut pieces = Vec::new();
-        while let Some((column, rest)) = encoded.split_first() {
-            encoded = rest;
+        while !encoded.is_empty() {
             let mut number = || {
                 let number = prost::encoding::decode_varint(&mut encoded).ok()?;
                 usize::try_from(number).ok()
             };
-            let (at, length) = (number()?, number()?);
+            let (column, at, length) = (number()?, number()?, number()?);
+            let column = Column::try_from(column).ok()?;
             let (hash, rest) = encoded.split_first_chunk()?;
             encoded = rest;
-            pieces.push(Piece { column: *column, at, length, hash: ContentHash(*hash) });
+            pieces.push(Piece { column, at, length, hash: ContentHash(*hash) });
         }
         Some(Self(pieces))
     }

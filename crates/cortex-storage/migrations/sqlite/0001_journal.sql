@@ -20,7 +20,7 @@ CREATE TABLE names (
 ) STRICT;
 
 -- What is large in stored values, once per tenant. A row that something large was cut out of has
--- `pieces`: of each piece its value (a byte), place, length (varints) and BLAKE3 hash.
+-- `pieces`: of each piece its value, place, length (varints) and BLAKE3 hash.
 CREATE TABLE contents (
     tenant INTEGER NOT NULL,
     hash   BLOB    NOT NULL,
@@ -108,7 +108,9 @@ CREATE TABLE marks (
     quiescent    INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
     -- JSON.
-    delta        TEXT    NOT NULL
+    delta        TEXT    NOT NULL,
+    -- Of the contents of the messages that joined, and then of those that were replaced.
+    pieces       BLOB
 ) STRICT;
 
 -- The log of a fork begins with rows of other sessions, which keep them as long as a part refers to

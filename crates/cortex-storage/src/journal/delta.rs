@@ -45,6 +45,12 @@ impl Delta {
         *self == Self::default()
     }
 
+    /// The contents that it brings, of messages that joined and then of those that were changed.
+    pub(crate) fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let joined = self.messages.iter_mut().map(|added| &mut added.content);
+        joined.chain(self.updates.iter_mut().map(|update| &mut update.content))
+    }
+
     /// Bytes of each content that it brings.
     pub fn contents(&self) -> impl Iterator<Item = usize> {
         let updates = self.updates.iter().map(|update| update.content.len());

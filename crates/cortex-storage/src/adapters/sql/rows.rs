@@ -211,17 +211,18 @@ pub(super) fn entry(row: &Row) -> Result<Stored<Entry>> {
 
 /// Columns of [`mark`], of `marks m`.
 pub(super) const MARK: &str =
-    "m.mark, m.sequence, m.last_command, m.quiescent, m.created_at, m.delta";
+    "m.mark, m.sequence, m.last_command, m.quiescent, m.created_at, m.delta, m.tenant, m.pieces";
 
-pub(super) fn mark(row: &Row) -> Result<Mark> {
-    Ok(Mark {
+pub(super) fn mark(row: &Row) -> Result<Stored<Mark>> {
+    let mark = Mark {
         number: position(row.try_get(0)?),
         sequence: row.try_get(1)?,
         last_command: row.try_get(2)?,
         quiescent: row.try_get::<i64>(3)? != 0,
         at: stamp(row, 4)?,
         delta: Delta::from_json(&row.try_get::<String>(5)?).map_err(|_| damaged("mark"))?,
-    })
+    };
+    Ok(Stored { row: mark, cuts: cuts(row, 6, 7)? })
 }
 
 /// Columns of [`part`], of `parts p`.

@@ -10,7 +10,7 @@ use crate::{
     entry_text::EntryText,
     error::Result,
     history::{Message, ToolCall},
-    journal::{Entry, Execution},
+    journal::{Entry, Execution, Mark},
     state::State,
 };
 
@@ -99,6 +99,13 @@ impl Cut for Entry {
         let rest = std::mem::take(&mut self.payload.value);
         self.payload.value = pieces.join(0, rest.into(), contents)?.into();
         Some(())
+    }
+}
+
+impl Cut for Mark {
+    fn join(&mut self, pieces: &Pieces, contents: &Contents) -> Option<()> {
+        let mut texts = (0..).zip(self.delta.texts_mut());
+        texts.try_for_each(|(column, text)| join_text(text, column, pieces, contents))
     }
 }
 

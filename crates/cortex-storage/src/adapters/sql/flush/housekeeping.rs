@@ -95,11 +95,13 @@ impl PurgeRow {
         script.bind(first).bind(last).bind(STEP_ROWS);
         if self.messages.is_none() {
             let (before, last) = self.log();
-            script.push(&format!(
-                "DELETE FROM entries WHERE entry IN (SELECT entry FROM entries \
-                 WHERE entry > ? + {KEPT_ENTRIES} AND entry <= ? LIMIT ?) RETURNING tenant, pieces;"
-            ));
-            script.bind(before).bind(self.session).bind(last).bind(STEP_ROWS);
+            for (table, key, kept) in LOGS {
+                script.push(&format!(
+                    "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} \
+                     WHERE {key} > ? + {kept} AND {key} <= ? LIMIT ?) RETURNING tenant, pieces;"
+                ));
+                script.bind(before).bind(self.session).bind(last).bind(STEP_ROWS);
+            }
             script.push(
                 "DELETE FROM outcomes WHERE (tenant, execution_id) IN \
                  (SELECT tenant, execution_id FROM outcomes WHERE session = ? LIMIT ?) \
@@ -113,12 +115,6 @@ impl PurgeRow {
     fn write_step(&self, script: &mut Script) {
         if self.messages.is_none() {
             write_artifact_purge(script, self.session(), STEP_ROWS);
-            let (before, last) = self.log();
-            script.push(&format!(
-                "DELETE FROM marks WHERE mark IN (SELECT mark FROM marks \
-                 WHERE mark > ? + {KEPT_MARKS} AND mark <= ? LIMIT ?);"
-            ));
-            script.bind(before).bind(self.session).bind(last).bind(STEP_ROWS);
             for (table, key) in OTHERS {
                 script.push(&format!(
                     "DELETE FROM {table} WHERE ({key}) IN \

@@ -1,13 +1,29 @@
 //! Marks, and the parts of forks.
 
-use crate::adapters::sql::{rows::clustered, script::Script, work::Writes};
+use std::borrow::Cow;
 
-const MARKS: &str = "marks (mark, tenant, sequence, last_command, quiescent, created_at, delta)";
+use crate::adapters::sql::{
+    contents::ContentChanges, rows::clustered, script::Script, work::Writes,
+};
+
+const MARKS: &str = "marks (mark, tenant, sequence, last_command, quiescent, created_at, delta, \
+    pieces)";
 const PARTS: &str = "parts (session, part, owner, first, last, first_mark, last_mark)";
 
 impl Writes {
-    pub(super) fn write_marks(&self, script: &mut Script) {
-        script.insert((MARKS, 7, ""), &self.marks, |script, (tenant, session, mark)| {
+    pub(super) fn write_marks(&self, script: &mut Script, contents: &mut ContentChanges) {
+        let mut rows = Vec::with_capacity(self.marks.len());
+        for (tenant, session, mark) in &self.marks {
+            let (mut delta, mut cutter) = (mark.delta.clone(), contents.cutter());
+            for (column, text) in (0..).zip(delta.texts_mut()) {
+                if let Cow::Owned(rest) = cutter.text(column, text) {
+                    *text = rest;
+                }
+            }
+            let pieces = contents.keep(*tenant, cutter);
+            rows.push((*tenant, *session, mark, delta.to_json(), pieces));
+        }
+        script.insert((MARKS, 8, ""), &rows, |script, (tenant, session, mark, delta, pieces)| {
             script
                 .bind(clustered(*session, mark.number))
                 .bind(tenant.0)
@@ -15,7 +31,8 @@ impl Writes {
                 .bind(mark.last_command)
                 .bind(i64::from(mark.quiescent))
                 .bind(mark.at.micros())
-                .bind(mark.delta.to_json());
+                .bind(delta.clone())
+                .bind(pieces.encode());
         });
     }
 

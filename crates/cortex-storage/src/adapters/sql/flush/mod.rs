@@ -57,7 +57,7 @@ impl Work<'_> {
         self.writes.write_sessions(script);
         self.write_heads(script);
         self.write_entries(script, &mut contents);
-        self.writes.write_marks(script);
+        self.writes.write_marks(script, &mut contents);
         self.writes.write_parts(script);
         self.writes.write_requests(script);
         self.write_holders(script);

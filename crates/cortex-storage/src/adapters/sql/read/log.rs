@@ -1,9 +1,9 @@
 //! Logs of sessions: marks, and the parts of forks.
 
 use cortex_core::SessionId;
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 
-use super::{Reader, TENANT};
+use super::{Reader, TENANT, contents::until_whole};
 use crate::{
     adapters::sql::{
         database::Target,
@@ -12,6 +12,7 @@ use crate::{
         rows::{
             self, HEAD, HEAD_COLUMNS, HEAD_TABLES, LAST_POSITION, MARK, PART, clustered, position,
         },
+        stored::Stored,
     },
     error::{Result, StorageError},
     journal::{Cut, Entry, Fingerprint, Mark, MarkNo, Part, RequestKey, Sequence, SessionNo},
@@ -25,9 +26,13 @@ use crate::{
 impl Reader {
     /// A session with where its log ends, on one snapshot.
     pub(in super::super) async fn whole(&self, tenant: &Tenant, id: &SessionId) -> Result<Whole> {
+        until_whole(|| self.try_whole(tenant, id).boxed()).await
+    }
+
+    async fn try_whole(&self, tenant: &Tenant, id: &SessionId) -> Result<Option<Whole>> {
         let row = Query::new(format!(
             "SELECT {HEAD}, s.agent_name, s.user_id, s.created_at, s.metadata, s.manifest_digest, \
-             t.data, t.version, t.updated_at \
+             t.data, t.version, t.updated_at, t.tenant, t.pieces \
              FROM {HEAD_TABLES} LEFT JOIN states t ON t.session = s.session \
              WHERE s.tenant = {TENANT} AND s.session_id = ?"
         ))
@@ -55,11 +60,14 @@ impl Reader {
             Some(data) => {
                 let updated_at: Option<i64> = row.try_get(column(7))?;
                 let updated_at = updated_at.map(Stamp::from_micros);
-                State { data, version: row.try_get(column(6))?, updated_at }
+                let state = State { data, version: row.try_get(column(6))?, updated_at };
+                let cuts = rows::cuts(&row, column(8), column(9))?;
+                self.join(vec![Stored { row: state, cuts }]).await?
             }
-            None => State::default(),
+            None => Some(vec![State::default()]),
         };
-        Ok(Whole { session, head, state })
+        let state = state.and_then(|mut state| state.pop());
+        Ok(state.map(|state| Whole { session, head, state }))
     }
 
     /// What a request created: its fingerprint, the session, and where that was cut.
@@ -115,8 +123,24 @@ impl Reader {
     pub(in super::super) async fn marks(
         &self,
         session: SessionNo,
-        (after, until): (MarkNo, MarkNo),
+        range: (MarkNo, MarkNo),
     ) -> Result<Vec<Mark>> {
+        until_whole(|| self.try_marks(session, range).boxed()).await
+    }
+
+    async fn try_marks(
+        &self,
+        session: SessionNo,
+        range: (MarkNo, MarkNo),
+    ) -> Result<Option<Vec<Mark>>> {
+        self.join(self.stored_marks(session, range).await?).await
+    }
+
+    async fn stored_marks(
+        &self,
+        session: SessionNo,
+        (after, until): (MarkNo, MarkNo),
+    ) -> Result<Vec<Stored<Mark>>> {
         let sql = format!(
             "SELECT {MARK} FROM marks m WHERE m.mark >= ? AND m.mark <= ? ORDER BY m.mark LIMIT ?"
         );
@@ -135,7 +159,7 @@ impl Reader {
                 .stream(snapshot.target())?;
             while let Some(row) = found.try_next().await? {
                 let mark = rows::mark(&row)?;
-                bytes += mark.size();
+                bytes += mark.row.size() + mark.cut();
                 marks.push(mark);
                 if bytes >= self.page_bytes {
                     return Ok(marks);

@@ -14,6 +14,7 @@ use crate::{
     journal::{
         Claim, CommandKind, ExecutionKind, Finish, Intent, MessageUpdate, Outcome, OutcomeKind,
     },
+    ports::TransferStore,
     state::StateChange,
 };
 
@@ -61,7 +62,8 @@ async fn references(f: &Fixture) -> (BTreeMap<ContentHash, i64>, BTreeMap<Conten
     }
     let mut said = BTreeMap::new();
     let sql = "SELECT pieces FROM entries UNION ALL SELECT pieces FROM messages \
-        UNION ALL SELECT pieces FROM outcomes UNION ALL SELECT pieces FROM states";
+        UNION ALL SELECT pieces FROM outcomes UNION ALL SELECT pieces FROM states \
+        UNION ALL SELECT pieces FROM marks";
     for row in sqlx::query(sql).fetch_all(conn).await.expect("pieces") {
         let Some(pieces) = row.get::<Option<&[u8]>, _>(0) else { continue };
         for hash in Pieces::decode(pieces).expect("pieces").hashes() {
@@ -99,8 +101,8 @@ async fn a_content_is_stored_once_in_a_commit_and_after_it() {
     with(&second, "b", &same).await.expect("appended");
     let (counted, said) = references(&f).await;
     assert_eq!(counted, said);
-    assert_eq!(counted.values().copied().collect::<Vec<_>>().iter().sum::<i64>(), 12);
-    assert_eq!(counted.get(&ContentHash::of(same.as_bytes())), Some(&9));
+    assert_eq!(counted.values().copied().collect::<Vec<_>>().iter().sum::<i64>(), 16);
+    assert_eq!(counted.get(&ContentHash::of(same.as_bytes())), Some(&12));
     let page = f
         .store
         .replay((&f.store.journal(&f.tenant, &first.0).await.expect("a head").head).into(), 0);
@@ -154,6 +156,36 @@ async fn events_of_a_turn_store_its_id_once_and_are_read_as_they_were_written() 
     let rows = sqlx::query(sql).fetch_all(&mut f.other().await).await.expect("rows");
     let starts: Vec<(i64, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(starts, [(2, 1), (3, 1), (5, 1), (7, 1), (10, 9)]);
+}
+
+#[tokio::test]
+async fn a_log_and_what_it_comes_to_are_read_with_everything_large() {
+    let f = Fixture::open().await;
+    let held = f.held().await;
+    let (text, new_text, data) = (large(1), large(2), large(3));
+    let id = MessageId::generate();
+    let joins = Effects {
+        messages: vec![message(&MessageId::generate(), "short", "{}"), message(&id, &text, "{}")],
+        state: Some(StateChange::Replace(data.clone())),
+        ..Effects::default()
+    };
+    let update = MessageUpdate { message_id: id, content: Text::Given(new_text.clone()) };
+    let changes = Effects { message_updates: vec![update], ..Effects::default() };
+    for (number, effects) in [joins, changes].into_iter().enumerate() {
+        let op = Append { effects, ..append(&held, &number.to_string()) };
+        f.store.append(&f.tenant, op).await.expect("appended");
+    }
+    let whole = f.store.whole(&f.tenant, &held.0).await.expect("it is there");
+    assert_eq!(whole.state.data, data);
+    let marks = f.store.marks(whole.head.session, 0, whole.head.marks).await.expect("marks");
+    let mut texts: Vec<String> = marks
+        .into_iter()
+        .flat_map(|mut mark| mark.delta.texts_mut().map(std::mem::take).collect::<Vec<_>>())
+        .collect();
+    texts.retain(|text| !text.is_empty());
+    assert_eq!(texts, ["short".to_owned(), text, new_text]);
+    let (counted, said) = references(&f).await;
+    assert_eq!(counted, said);
 }
 
 #[tokio::test]
