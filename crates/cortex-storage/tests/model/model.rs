@@ -335,7 +335,14 @@ impl Model {
         Ok(true)
     }
 
+    /// A row goes with its session.
+    fn find(&self, row: usize) -> Result<(), Refusal> {
+        let gone = self.sessions[self.rows[row].session].gone;
+        if gone { Err("EXECUTION_NOT_FOUND") } else { Ok(()) }
+    }
+
     pub fn claim(&mut self, row: usize, claimant: usize, epoch: i64) -> Result<(), Refusal> {
+        self.find(row)?;
         let s = &self.sessions[self.rows[row].session];
         let row = &mut self.rows[row];
         if row.state == State::Claimed(claimant) {
@@ -352,6 +359,7 @@ impl Model {
     }
 
     pub fn finish(&mut self, row: usize, claimant: usize, lost: bool) -> Result<(), Refusal> {
+        self.find(row)?;
         let row = &mut self.rows[row];
         match row.state {
             State::Finished { .. } => Ok(()),

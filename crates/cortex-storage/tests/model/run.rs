@@ -360,7 +360,7 @@ impl Run {
         })
     }
 
-    /// Mostly a row whose call is open, so that most steps do something.
+    /// Mostly a row whose call is open, so that most steps do something; the first row also when its session is gone.
     fn choose_row(&self, chosen: usize) -> Option<usize> {
         let there = |row: &usize| !self.model.sessions[self.model.rows[*row].session].gone;
         let rows: Vec<_> = (0..self.rows.len()).filter(there).collect();
