@@ -40,6 +40,43 @@ fn check(text: &str, prefix: &'static str) -> Result<(), IdError> {
     Ok(())
 }
 
+/// Bytes of the longest even number of digits.
+const MAX_PACKED: usize = MAX_DIGITS / 2;
+
+/// The digits as bytes. An odd number of them is filled up to more bytes than any even one takes, of which
+/// the last is the number of digits.
+fn pack(digits: &str) -> Vec<u8> {
+    let nibble = |digit: u8| match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => digit - b'a' + 10,
+    };
+    let pairs = digits.as_bytes().chunks(2);
+    let pair = |pair: &[u8]| (nibble(pair[0]) << 4) | pair.get(1).map_or(0, |low| nibble(*low));
+    let mut packed: Vec<u8> = pairs.map(pair).collect();
+    if digits.len() % 2 == 1 {
+        packed.resize(MAX_PACKED, 0);
+        packed.push(digits.len() as u8);
+    }
+    packed
+}
+
+/// The digits that were packed; nothing if these bytes are not what [`pack`] makes.
+fn unpack(packed: &[u8]) -> Option<String> {
+    let odd = (packed.len() == MAX_PACKED + 1).then(|| packed.split_last()).flatten();
+    let (count, bytes) = match odd {
+        Some((count, bytes)) => (usize::from(*count), bytes),
+        None => (2 * packed.len(), packed),
+    };
+    let mut digits = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            digits.push(char::from_digit(u32::from(nibble), 16)?);
+        }
+    }
+    digits.truncate(count);
+    (pack(&digits) == packed).then_some(digits)
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
@@ -68,6 +105,28 @@ macro_rules! id {
             /// The identifier as text.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// The digits as bytes: less than half of the text, for storage.
+            pub fn to_bytes(&self) -> Vec<u8> {
+                pack(&self.0[$prefix.len()..])
+            }
+
+            /// The identifier whose [`to_bytes`](Self::to_bytes) these are.
+            pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+                Self::parse(format!(concat!($prefix, "{}"), unpack(bytes)?)).ok()
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                Self::parse(String::deserialize(from)?).map_err(serde::de::Error::custom)
             }
         }
 
@@ -116,6 +175,8 @@ id!(/// One incarnation of a container service: a fresh one per start.
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -130,6 +191,21 @@ mod tests {
     #[test]
     fn sixteen_digits_of_the_predecessor_parse() {
         assert!(ExecutionId::parse("exec_0123456789abcdef").is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn any_id_survives_in_bytes(digits in "[0-9a-f]{16,64}") {
+            let id = SessionId(format!("session_{digits}"));
+            prop_assert_eq!(SessionId::from_bytes(&id.to_bytes()), Some(id));
+        }
+
+        #[test]
+        fn bytes_are_of_one_id(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Some(id) = TurnId::from_bytes(&bytes) {
+                prop_assert_eq!(id.to_bytes(), bytes);
+            }
+        }
     }
 
     #[test]

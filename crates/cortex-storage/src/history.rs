@@ -40,7 +40,7 @@ impl Role {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolCall {
     /// The call.
-    pub call_id: String,
+    pub call_id: CallId,
     /// The tool's name.
     pub name: String,
     /// The arguments: one JSON object, verbatim from the model.

@@ -58,7 +58,7 @@ CREATE TABLE heads (
     pending       TEXT    NOT NULL,
     epoch         INTEGER NOT NULL,
     holder_id     TEXT,
-    turn_id       TEXT,
+    turn_id       BLOB,
     turn_sequence INTEGER NOT NULL,
     waiting       INTEGER NOT NULL,
     wake_at       INTEGER,
@@ -107,9 +107,9 @@ CREATE TABLE marks (
     last_command INTEGER NOT NULL,
     quiescent    INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
-    -- JSON.
-    delta        TEXT    NOT NULL,
-    -- Of the contents of the messages that joined, and then of those that were replaced.
+    -- Protobuf.
+    delta        BLOB    NOT NULL,
+    -- Of the delta.
     pieces       BLOB
 ) STRICT;
 
@@ -169,14 +169,14 @@ CREATE TABLE holders (
 CREATE TABLE executions (
     execution         INTEGER PRIMARY KEY,
     tenant            INTEGER NOT NULL,
-    execution_id      TEXT    NOT NULL,
+    execution_id      BLOB    NOT NULL,
     session           INTEGER NOT NULL,
-    turn_id           TEXT    NOT NULL,
-    call_id           TEXT    NOT NULL,
+    turn_id           BLOB    NOT NULL,
+    call_id           BLOB    NOT NULL,
     kind              INTEGER NOT NULL,
     name              TEXT    NOT NULL,
     state             INTEGER NOT NULL,
-    claimant_id       TEXT,
+    claimant_id       BLOB,
     claimant_instance TEXT    NOT NULL,
     outcome_kind      INTEGER,
     settled           INTEGER NOT NULL,
@@ -193,8 +193,7 @@ CREATE INDEX executions_claimant ON executions (tenant, claimant_instance, execu
 -- Outcomes of executions, beside the ledger so that its rows stay small.
 CREATE TABLE outcomes (
     tenant       INTEGER NOT NULL,
-    execution_id TEXT    NOT NULL,
-    session      INTEGER NOT NULL,
+    execution_id BLOB    NOT NULL,
     result       TEXT    NOT NULL,
     error        TEXT    NOT NULL,
     details_type TEXT,
@@ -203,23 +202,22 @@ CREATE TABLE outcomes (
     pieces       BLOB,
     PRIMARY KEY (tenant, execution_id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX outcomes_session ON outcomes (session);
 
 CREATE TABLE messages (
     -- session * 2^32 + position.
     message    INTEGER PRIMARY KEY,
     tenant     INTEGER NOT NULL,
     session    INTEGER NOT NULL,
-    message_id TEXT    NOT NULL,
+    message_id BLOB    NOT NULL,
     role       INTEGER NOT NULL,
     content    TEXT    NOT NULL,
-    -- Where entries hold the content: JSON [first, last, type, [field, …], bytes]. Absent: it is here.
-    entry_text TEXT,
+    -- Where entries hold the content, in protobuf. Absent: it is here.
+    entry_text BLOB,
     metadata   TEXT    NOT NULL,
     -- Protobuf, or empty.
     tool_calls BLOB    NOT NULL,
-    call_id    TEXT,
-    turn_id    TEXT,
+    call_id    BLOB,
+    turn_id    BLOB,
     created_at INTEGER NOT NULL,
     -- Of the content (0) and the calls (1).
     pieces     BLOB,

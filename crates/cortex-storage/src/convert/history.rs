@@ -182,8 +182,7 @@ fn tool_call(call: proto::HistoryToolCall, limits: &Limits) -> Result<ToolCall> 
             .map_err(|error| StorageError::invalid(DATA, error.to_string()))?;
     }
     Ok(ToolCall {
-        call_id: id::<cortex_core::CallId>("effects.messages.tool_calls.call_id", &call.call_id)?
-            .into(),
+        call_id: id("effects.messages.tool_calls.call_id", &call.call_id)?,
         name: name("effects.messages.tool_calls.name", call.name)?,
         arguments: object("effects.messages.tool_calls.arguments", call.arguments, limit)?,
         provider_data: call.provider_data,
@@ -217,7 +216,7 @@ pub(crate) fn message_to_proto(message: Message) -> proto::HistoryMessage {
         Role::Tool => proto::MessageRole::Tool,
     };
     let tool_calls = message.tool_calls.into_iter().map(|call| proto::HistoryToolCall {
-        call_id: call.call_id,
+        call_id: call.call_id.into(),
         name: call.name,
         arguments: call.arguments,
         provider_data: call.provider_data,

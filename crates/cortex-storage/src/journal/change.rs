@@ -161,7 +161,7 @@ impl Change {
                 MessageChange::Content(id, content) => {
                     delta.updates.push(ChangedMessage::new(id, content));
                 }
-                MessageChange::Delete(id) => delta.deleted.push(id.to_string()),
+                MessageChange::Delete(id) => delta.deleted.push(id.clone()),
             }
         }
         delta

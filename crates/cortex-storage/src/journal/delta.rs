@@ -1,11 +1,9 @@
-//! What one commit changed of a session's history and state, in a form that is stored and exported.
+//! What one commit changed of a session's history and state, and the form in which it is exported.
 //!
-//! The form is one JSON object. A JSON object inside it stands as it is, unless that would bring a line
-//! end into it: then it stands as a string, so that the text survives byte for byte on one line.
+//! The form is one JSON object. A JSON object inside it stands as it is, unless that would bring a
+//! line end into it: then it stands as a string, so that the text survives byte for byte on one line.
 
-use std::str::FromStr;
-
-use cortex_core::MessageId;
+use cortex_core::{CallId, MessageId, TurnId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
 
@@ -33,7 +31,7 @@ pub struct Delta {
     pub updates: Vec<ChangedMessage>,
     /// Messages that left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub deleted: Vec<String>,
+    pub deleted: Vec<MessageId>,
     /// The change of the state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<StateDelta>,
@@ -43,12 +41,6 @@ impl Delta {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
-    }
-
-    /// The contents that it brings, of messages that joined and then of those that were changed.
-    pub(crate) fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
-        let joined = self.messages.iter_mut().map(|added| &mut added.content);
-        joined.chain(self.updates.iter_mut().map(|update| &mut update.content))
     }
 
     /// Bytes of each content that it brings.
@@ -63,12 +55,12 @@ impl Delta {
         self.messages.iter().filter_map(|added| added.entry_text.as_ref()).chain(updates)
     }
 
-    /// The form that is stored.
+    /// The form that is exported.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads the stored form.
+    /// Reads the exported form.
     ///
     /// # Errors
     /// What is wrong with `text`.
@@ -87,34 +79,34 @@ fn is_false(flag: &bool) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AddedMessage {
-    message_id: String,
+    pub(crate) message_id: MessageId,
     #[serde(with = "role")]
-    role: Role,
+    pub(crate) role: Role,
     /// Empty when `entry_text` says where it stands.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    content: String,
+    pub(crate) content: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    entry_text: Option<EntryText>,
+    pub(crate) entry_text: Option<EntryText>,
     #[serde(default, skip_serializing_if = "ObjectText::is_empty")]
-    metadata: ObjectText,
+    pub(crate) metadata: ObjectText,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<AddedCall>,
+    pub(crate) tool_calls: Vec<AddedCall>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    call_id: Option<String>,
+    pub(crate) call_id: Option<CallId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    turn_id: Option<String>,
+    pub(crate) turn_id: Option<TurnId>,
 }
 
 /// A call that a message makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AddedCall {
-    call_id: String,
-    name: String,
-    arguments: ObjectText,
+pub(crate) struct AddedCall {
+    pub(crate) call_id: CallId,
+    pub(crate) name: String,
+    pub(crate) arguments: ObjectText,
     /// Any JSON value, as text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    provider_data: String,
+    pub(crate) provider_data: String,
 }
 
 /// A message whose content was replaced.
@@ -122,7 +114,7 @@ struct AddedCall {
 #[serde(deny_unknown_fields)]
 pub struct ChangedMessage {
     /// The message.
-    pub message_id: String,
+    pub message_id: MessageId,
     /// The new text. Empty when `entry_text` says where it stands.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub content: String,
@@ -138,7 +130,7 @@ impl ChangedMessage {
             NewContent::Text(text) => (text.clone(), None),
             NewContent::InEntries(place) => (String::new(), Some(place.clone())),
         };
-        Self { message_id: id.to_string(), content, entry_text }
+        Self { message_id: id.clone(), content, entry_text }
     }
 }
 
@@ -180,14 +172,14 @@ impl AddedMessage {
             provider_data: call.provider_data.clone(),
         });
         Self {
-            message_id: message.message_id.to_string(),
+            message_id: message.message_id.clone(),
             role: message.role,
             content: message.content.clone(),
             entry_text: entry_text.cloned(),
             metadata: ObjectText(message.metadata.clone()),
             tool_calls: tool_calls.collect(),
-            call_id: message.call_id.as_ref().map(ToString::to_string),
-            turn_id: message.turn_id.as_ref().map(ToString::to_string),
+            call_id: message.call_id.clone(),
+            turn_id: message.turn_id.clone(),
         }
     }
 
@@ -199,45 +191,32 @@ impl AddedMessage {
     }
 
     /// The message as it joined at `position`.
-    ///
-    /// # Errors
-    /// What is wrong with an identifier.
     pub(crate) fn to_message(
         &self,
         position: i64,
         session_id: &str,
         timestamp: Stamp,
-    ) -> Result<(Message, Option<EntryText>), String> {
-        let tool_calls = self.tool_calls.iter().map(|call| {
-            parse::<cortex_core::CallId>("tool_calls.call_id", &call.call_id)?;
-            Ok(ToolCall {
-                call_id: call.call_id.clone(),
-                name: call.name.clone(),
-                arguments: call.arguments.0.clone(),
-                provider_data: call.provider_data.clone(),
-            })
+    ) -> (Message, Option<EntryText>) {
+        let tool_calls = self.tool_calls.iter().map(|call| ToolCall {
+            call_id: call.call_id.clone(),
+            name: call.name.clone(),
+            arguments: call.arguments.0.clone(),
+            provider_data: call.provider_data.clone(),
         });
         let message = Message {
-            message_id: parse("message_id", &self.message_id)?,
+            message_id: self.message_id.clone(),
             session_id: session_id.to_owned(),
             role: self.role,
             content: self.content.clone(),
             timestamp,
             metadata: self.metadata.0.clone(),
-            tool_calls: tool_calls.collect::<Result<_, String>>()?,
-            call_id: self.call_id.as_ref().map(|id| parse("call_id", id)).transpose()?,
-            turn_id: self.turn_id.as_ref().map(|id| parse("turn_id", id)).transpose()?,
+            tool_calls: tool_calls.collect(),
+            call_id: self.call_id.clone(),
+            turn_id: self.turn_id.clone(),
             position,
         };
-        Ok((message, self.entry_text.clone()))
+        (message, self.entry_text.clone())
     }
-}
-
-fn parse<T: FromStr>(field: &str, text: &str) -> Result<T, String>
-where
-    T::Err: std::fmt::Display,
-{
-    text.parse().map_err(|error: T::Err| format!("{field}: {error}"))
 }
 
 /// Roles by name.
@@ -318,13 +297,13 @@ mod tests {
             content: "hi\n".to_owned(),
             metadata: metadata.to_owned(),
             tool_calls: vec![ToolCall {
-                call_id: cortex_core::CallId::generate().to_string(),
+                call_id: CallId::generate(),
                 name: "calculator".to_owned(),
                 arguments: arguments.to_owned(),
                 provider_data: "\"signature\"".to_owned(),
             }],
             call_id: None,
-            turn_id: Some(cortex_core::TurnId::generate()),
+            turn_id: Some(TurnId::generate()),
         }
     }
 
@@ -343,7 +322,7 @@ mod tests {
         assert!(!text.contains('\n'));
         let read = Delta::from_json(&text)?;
         assert_eq!(read, delta);
-        let back = read.messages[0].to_message(1, "session_1", Stamp::default())?;
+        let back = read.messages[0].to_message(1, "session_1", Stamp::default());
         assert_eq!(back, (new, None));
         Ok(())
     }
@@ -363,10 +342,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_delta_survives(cleared: bool, content in ".*", key in ".*", deleted in prop::collection::vec("[a-z]{0,8}", 0..3)) {
+        fn any_delta_survives(cleared: bool, content in ".*", key in ".*", deleted in prop::collection::vec("[0-9a-f]{16}", 0..3)) {
             let object = serde_json::json!({ key: content.clone() });
             let state = StateDelta::Replace(ObjectText(serde_json::to_string_pretty(&object).unwrap_or_default()));
-            let updates = vec![ChangedMessage { message_id: "msg_1".to_owned(), content, entry_text: None }];
+            let updates = vec![ChangedMessage { message_id: MessageId::generate(), content, entry_text: None }];
+            let deleted = deleted.iter().map(|digits| MessageId::parse(format!("msg_{digits}")).expect("an id")).collect();
             let delta = Delta { cleared, messages: Vec::new(), updates, deleted, state: Some(state) };
             prop_assert_eq!(Delta::from_json(&delta.to_json()), Ok(delta));
         }

@@ -75,9 +75,6 @@ pub enum FoldError {
     /// A message joins that is in the history.
     #[error("message '{0}' is already in the history")]
     KnownMessage(String),
-    /// A message has a wrong field.
-    #[error("a message has a wrong {0}")]
-    Message(String),
     /// The state cannot be patched.
     #[error("the state {0}")]
     State(String),
@@ -139,9 +136,7 @@ impl Fold {
         }
         for added in &delta.messages {
             self.last_position += 1;
-            let joined = added
-                .to_message(self.last_position, &self.session_id, mark.at)
-                .map_err(FoldError::Message)?;
+            let joined = added.to_message(self.last_position, &self.session_id, mark.at);
             let id = joined.0.message_id.clone();
             if self.positions.insert(id, self.last_position).is_some() {
                 return Err(FoldError::KnownMessage(joined.0.message_id.to_string()));
@@ -164,10 +159,9 @@ impl Fold {
         delta.state.as_ref().map_or(Ok(()), |state| self.change_state(state, mark.at))
     }
 
-    fn position(&self, message_id: &str) -> Result<i64, FoldError> {
-        let unknown = || FoldError::UnknownMessage(message_id.chars().take(80).collect());
-        let id: MessageId = message_id.parse().map_err(|_| unknown())?;
-        self.positions.get(&id).copied().ok_or_else(unknown)
+    fn position(&self, message_id: &MessageId) -> Result<i64, FoldError> {
+        let unknown = || FoldError::UnknownMessage(message_id.to_string());
+        self.positions.get(message_id).copied().ok_or_else(unknown)
     }
 
     fn change_state(&mut self, change: &StateDelta, at: Stamp) -> Result<(), FoldError> {
@@ -253,11 +247,11 @@ mod tests {
         let messages = joined(&[&first, &second]);
         fold.apply(&mark(1, Delta { messages, ..Delta::default() }))?;
         let update = ChangedMessage {
-            message_id: second.message_id.to_string(),
+            message_id: second.message_id,
             content: "changed".to_owned(),
             entry_text: None,
         };
-        let deleted = vec![first.message_id.to_string()];
+        let deleted = vec![first.message_id];
         fold.apply(&mark(2, Delta { updates: vec![update], deleted, ..Delta::default() }))?;
         let patch = StateDelta::Merge(ObjectText(r#"{"a":1}"#.to_owned()));
         fold.apply(&mark(3, Delta { state: Some(patch), ..Delta::default() }))?;
@@ -291,7 +285,7 @@ mod tests {
         let messages = joined(&[&once, &once]);
         let twice = Fold::new("s").apply(&mark(1, Delta { messages, ..Delta::default() }));
         assert!(matches!(twice, Err(FoldError::KnownMessage(_))));
-        let deleted = vec![once.message_id.to_string()];
+        let deleted = vec![once.message_id];
         let unknown = Fold::new("s").apply(&mark(1, Delta { deleted, ..Delta::default() }));
         assert!(matches!(unknown, Err(FoldError::UnknownMessage(_))));
     }

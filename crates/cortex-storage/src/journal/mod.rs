@@ -25,6 +25,7 @@ mod text;
 pub use acquire::{Acquire, Acquired, acquire};
 pub use append::{Append, Appended, append};
 pub use change::{Change, Decision, Facts, HolderFacts, MessageChange, NewContent};
+pub(crate) use delta::AddedCall;
 pub use delta::{AddedMessage, ChangedMessage, Delta, ObjectText, StateDelta};
 pub use direct::{Direct, DirectEffect, DirectOutcome, direct};
 pub use effects::{Effects, Intent, MessageUpdate, Settlement, SettlementKind};

@@ -88,7 +88,7 @@ impl Loader<'_, '_, '_> {
         let keys: Vec<_> = needs.executions.iter().collect();
         let found = self
             .select(EXECUTION, (2, TABLES), &keys, |script, (tenant, id)| {
-                script.bind(tenant.0).bind(id.as_str().to_owned());
+                script.bind(tenant.0).bind(id);
             })
             .await?;
         let mut sessions = HashSet::new();
@@ -254,13 +254,11 @@ impl Loader<'_, '_, '_> {
         let keys: Vec<_> = flatten(sessions, |needs| &needs.calls);
         let found = self
             .select("v.column1, v.column2", (2, tables), &keys, |script, (session, call)| {
-                script.bind(session.0).bind(call.as_str().to_owned());
+                script.bind(session.0).bind(*call);
             })
             .await?;
         for row in &found {
-            let call = row.try_get::<String>(1)?.parse();
-            let call = call.map_err(|_| super::error::damaged("call id"))?;
-            self.read.calls.insert((SessionNo(row.try_get(0)?), call));
+            self.read.calls.insert((SessionNo(row.try_get(0)?), row.try_get(1)?));
         }
         Ok(())
     }
@@ -272,13 +270,11 @@ impl Loader<'_, '_, '_> {
         let columns = "m.session, m.message_id, m.message, m.pieces";
         let found = self
             .select(columns, (2, tables), &keys, |script, (session, message)| {
-                script.bind(session.0).bind(message.as_str().to_owned());
+                script.bind(session.0).bind(*message);
             })
             .await?;
         for row in &found {
-            let message = row.try_get::<String>(1)?.parse();
-            let message = message.map_err(|_| super::error::damaged("message id"))?;
-            let key = (SessionNo(row.try_get(0)?), message);
+            let key = (SessionNo(row.try_get(0)?), row.try_get(1)?);
             if let Some(pieces) = rows::pieces(row, 3)? {
                 self.read.message_pieces.insert(key.clone(), pieces);
             }

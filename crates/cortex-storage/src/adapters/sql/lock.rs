@@ -78,7 +78,7 @@ impl Loader<'_, '_, '_> {
         let keys: Vec<_> = needs.executions.iter().collect();
         let executions =
             self.select("x.session", (2, EXECUTIONS), &keys, |script, (tenant, id)| {
-                script.bind(tenant.0).bind(id.as_str());
+                script.bind(tenant.0).bind(id);
             });
         found.extend(executions.await?);
         let keys: Vec<_> = needs.artifacts.iter().collect();

@@ -10,6 +10,7 @@ mod cache;
 mod caching;
 mod contents;
 mod database;
+mod encoded;
 mod error;
 mod flush;
 mod follow;

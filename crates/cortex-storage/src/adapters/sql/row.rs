@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use cortex_core::{CallId, ClaimantId, ExecutionId, MessageId, TurnId};
 use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
 
 use crate::adapters::postgres;
@@ -86,6 +87,23 @@ impl Column<'_> for Option<bool> {
     }
 }
 
+macro_rules! id {
+    ($($type:ty),*) => {
+        $(impl Column<'_> for Option<$type> {
+            fn read(row: &Row, column: usize) -> Result<Self, sqlx::Error> {
+                let Some(bytes) = row.try_get::<Option<&[u8]>>(column)? else { return Ok(None) };
+                let damaged = || sqlx::Error::ColumnDecode {
+                    index: column.to_string(),
+                    source: "is no identifier".into(),
+                };
+                <$type>::from_bytes(bytes).ok_or_else(damaged).map(Some)
+            }
+        })*
+    };
+}
+
+id!(CallId, ClaimantId, ExecutionId, MessageId, TurnId);
+
 macro_rules! not_null {
     ($($type:ty),*) => {
         $(impl<'r> Column<'r> for $type {
@@ -101,3 +119,4 @@ macro_rules! not_null {
 }
 
 not_null!(i64, f64, bool, String, Cow<'r, str>, Vec<u8>, &'r [u8]);
+not_null!(CallId, ClaimantId, ExecutionId, MessageId, TurnId);

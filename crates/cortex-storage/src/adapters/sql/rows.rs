@@ -8,9 +8,10 @@ use cortex_core::SessionId;
 use super::{
     artifacts::ArtifactFact,
     cache::{OwnedHead, TenantNo},
+    encoded::decode_place,
     error::damaged,
     row::Row,
-    stored::{CutMessage, Cuts, Stored},
+    stored::{CutMark, CutMessage, Cuts, Stored},
     work::CacheFact,
 };
 use crate::{
@@ -130,7 +131,7 @@ pub(super) fn head(row: &Row) -> Result<OwnedHead> {
 }
 
 fn turn(row: &Row) -> Result<Option<OpenTurn>> {
-    let Some(turn_id) = optional_id(row.try_get(10)?)? else { return Ok(None) };
+    let Some(turn_id) = row.try_get::<Option<_>>(10)? else { return Ok(None) };
     let waiting: bool = row.try_get(12)?;
     let wake_at = optional_stamp(row, 13)?;
     let wait = waiting.then_some(Wait { wake_at });
@@ -213,16 +214,16 @@ pub(super) fn entry(row: &Row) -> Result<Stored<Entry>> {
 pub(super) const MARK: &str =
     "m.mark, m.sequence, m.last_command, m.quiescent, m.created_at, m.delta, m.tenant, m.pieces";
 
-pub(super) fn mark(row: &Row) -> Result<Stored<Mark>> {
+pub(super) fn mark(row: &Row) -> Result<Stored<CutMark>> {
     let mark = Mark {
         number: position(row.try_get(0)?),
         sequence: row.try_get(1)?,
         last_command: row.try_get(2)?,
         quiescent: row.try_get::<i64>(3)? != 0,
         at: stamp(row, 4)?,
-        delta: Delta::from_json(&row.try_get::<String>(5)?).map_err(|_| damaged("mark"))?,
+        delta: Delta::default(),
     };
-    Ok(Stored { row: mark, cuts: cuts(row, 6, 7)? })
+    Ok(Stored { row: CutMark { mark, delta: row.try_get(5)? }, cuts: cuts(row, 6, 7)? })
 }
 
 /// Columns of [`part`], of `parts p`.
@@ -272,17 +273,17 @@ pub(super) fn execution(row: &Row) -> Result<(TenantNo, Execution)> {
         .map(|kind| OutcomeKind::from_number(kind).ok_or_else(|| damaged("outcome kind")))
         .transpose()?;
     let execution = Execution {
-        execution_id: id(&row.try_get::<Cow<str>>(2)?)?,
+        execution_id: row.try_get(2)?,
         session: SessionNo(row.try_get(3)?),
         session_id: row.try_get(4)?,
-        turn_id: id(&row.try_get::<Cow<str>>(5)?)?,
-        call_id: id(&row.try_get::<Cow<str>>(6)?)?,
+        turn_id: row.try_get(5)?,
+        call_id: row.try_get(6)?,
         kind: ExecutionKind::from_number(row.try_get(7)?)
             .ok_or_else(|| damaged("execution kind"))?,
         name: row.try_get(8)?,
         state: ExecutionState::from_number(row.try_get(9)?)
             .ok_or_else(|| damaged("execution state"))?,
-        claimant_id: optional_id(row.try_get(10)?)?,
+        claimant_id: row.try_get(10)?,
         claimant_instance: row.try_get(11)?,
         outcome_kind,
         outcome: None,
@@ -313,21 +314,20 @@ pub(super) const MESSAGE: &str = "m.message, m.message_id, s.session_id, m.role,
     m.entry_text, m.metadata, m.tool_calls, m.call_id, m.turn_id, m.created_at, m.tenant, m.pieces";
 
 pub(super) fn message(row: &Row) -> Result<Stored<CutMessage>> {
-    let place: Option<Cow<str>> = row.try_get(5)?;
-    let place = place.map(|place| serde_json::from_str(&place)).transpose();
+    let place: Option<&[u8]> = row.try_get(5)?;
     let message = Message {
         position: position(row.try_get(0)?),
-        message_id: id(&row.try_get::<Cow<str>>(1)?)?,
+        message_id: row.try_get(1)?,
         session_id: row.try_get(2)?,
         role: Role::from_number(row.try_get(3)?).ok_or_else(|| damaged("role"))?,
         content: row.try_get(4)?,
         metadata: row.try_get(6)?,
         tool_calls: Vec::new(),
-        call_id: optional_id(row.try_get(8)?)?,
-        turn_id: optional_id(row.try_get(9)?)?,
+        call_id: row.try_get(8)?,
+        turn_id: row.try_get(9)?,
         timestamp: stamp(row, 10)?,
     };
-    let place = place.map_err(|_| damaged("place of a text"))?;
+    let place = place.map(decode_place).transpose()?;
     let row_of = CutMessage { message, place, calls: row.try_get(7)? };
     Ok(Stored { row: row_of, cuts: cuts(row, 11, 12)? })
 }

@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 
-use prost::Message as _;
-
-use super::{cache::TenantNo, error::damaged};
+use super::{
+    cache::TenantNo,
+    encoded::{decode_calls, decode_delta},
+};
 use crate::{
     content::{Column, ContentHash, Contents, Pieces},
     entry_text::EntryText,
     error::Result,
-    history::{Message, ToolCall},
+    history::Message,
     journal::{Entry, Execution, Mark},
     state::State,
 };
@@ -102,10 +103,25 @@ impl Cut for Entry {
     }
 }
 
-impl Cut for Mark {
+/// A mark whose change is still encoded.
+#[derive(Debug, Clone)]
+pub(super) struct CutMark {
+    /// The mark without its change.
+    pub(super) mark: Mark,
+    pub(super) delta: Vec<u8>,
+}
+
+impl Cut for CutMark {
     fn join(&mut self, pieces: &Pieces, contents: &Contents) -> Option<()> {
-        let mut texts = (0..).zip(self.delta.texts_mut());
-        texts.try_for_each(|(column, text)| join_text(text, column, pieces, contents))
+        self.delta = pieces.join(0, std::mem::take(&mut self.delta), contents)?;
+        Some(())
+    }
+}
+
+impl CutMark {
+    /// The mark with its change.
+    pub(super) fn finish(self) -> Result<Mark> {
+        Ok(Mark { delta: decode_delta(&self.delta)?, ..self.mark })
     }
 }
 
@@ -179,46 +195,4 @@ pub(super) fn join_text(
     let rest = std::mem::take(text).into_bytes();
     *text = String::from_utf8(pieces.join(column, rest, contents)?).ok()?;
     Some(())
-}
-
-/// The calls of a message as they are stored: as in the events that announced them, so that large
-/// arguments are one content.
-#[derive(Clone, PartialEq, prost::Message)]
-struct StoredCalls {
-    #[prost(message, repeated, tag = "1")]
-    calls: Vec<StoredCall>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct StoredCall {
-    #[prost(string, tag = "1")]
-    call_id: String,
-    #[prost(string, tag = "2")]
-    name: String,
-    #[prost(string, tag = "3")]
-    arguments: String,
-    #[prost(string, tag = "4")]
-    provider_data: String,
-}
-
-/// The calls of a message, encoded; empty without calls.
-pub(super) fn encode_calls(calls: &[ToolCall]) -> Vec<u8> {
-    let calls = calls.iter().cloned().map(|call| StoredCall {
-        call_id: call.call_id,
-        name: call.name,
-        arguments: call.arguments,
-        provider_data: call.provider_data,
-    });
-    StoredCalls { calls: calls.collect() }.encode_to_vec()
-}
-
-fn decode_calls(encoded: &[u8]) -> Result<Vec<ToolCall>> {
-    let stored = StoredCalls::decode(encoded).map_err(|_| damaged("list of tool calls"))?;
-    let calls = stored.calls.into_iter().map(|call| ToolCall {
-        call_id: call.call_id,
-        name: call.name,
-        arguments: call.arguments,
-        provider_data: call.provider_data,
-    });
-    Ok(calls.collect())
 }

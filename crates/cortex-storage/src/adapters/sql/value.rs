@@ -1,5 +1,7 @@
 //! Values of statements, before a database's driver takes them.
 
+use cortex_core::{CallId, ClaimantId, ExecutionId, MessageId, TurnId};
+
 /// A value, or a NULL of its kind.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::adapters) enum Value {
@@ -53,3 +55,16 @@ to_value! {
     Text: String, &str;
     Blob: Vec<u8>, &[u8];
 }
+
+/// Ids of which a session has many take half of their text.
+macro_rules! id_to_value {
+    ($($type:ty),*) => {
+        $(impl ToValue for &$type {
+            fn to_value(value: Option<Self>) -> Value {
+                Value::Blob(value.map(<$type>::to_bytes))
+            }
+        })*
+    };
+}
+
+id_to_value!(CallId, ClaimantId, ExecutionId, MessageId, TurnId);

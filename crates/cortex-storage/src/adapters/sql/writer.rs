@@ -188,7 +188,7 @@ impl Writer {
             number_names(&mut tx, &mut work).await?;
         }
         let mut script = tx.script();
-        work.write(&mut script, self.least_content)?;
+        work.write(&mut script, self.least_content);
         if let Err(failed) = tx.commit(script).await {
             settle(failed, &self.location, &mut self.conn).await?;
         }

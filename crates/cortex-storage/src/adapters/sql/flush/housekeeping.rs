@@ -63,9 +63,12 @@ const LOGS: [(&str, &str, &str); 2] =
 const KEPT_ENTRIES: &str = "(SELECT coalesce(max(p.last), 0) FROM parts p WHERE p.owner = ?)";
 const KEPT_MARKS: &str = "(SELECT coalesce(max(p.last_mark), 0) FROM parts p WHERE p.owner = ?)";
 
-/// Tables of rows of a session that refer to no contents, and their keys.
-const OTHERS: [(&str, &str); 3] =
-    [("requests", "session, request"), ("executions", "execution"), ("metrics", "metric")];
+/// Tables of rows of a session that refer to no contents, their keys, and the order in which they go.
+const OTHERS: [(&str, &str, &str); 3] = [
+    ("requests", "session, request", "session, request"),
+    ("executions", "execution", "execution"),
+    ("metrics", "metric", "measured_at, metric"),
+];
 
 impl PurgeRow {
     fn session(&self) -> SessionNo {
@@ -103,9 +106,10 @@ impl PurgeRow {
                 script.bind(before).bind(self.session).bind(last).bind(STEP_ROWS);
             }
             script.push(
+                // Of the same executions that go with this step.
                 "DELETE FROM outcomes WHERE (tenant, execution_id) IN \
-                 (SELECT tenant, execution_id FROM outcomes WHERE session = ? LIMIT ?) \
-                 RETURNING tenant, pieces;",
+                 (SELECT x.tenant, x.execution_id FROM executions x WHERE x.session = ? \
+                 ORDER BY x.execution LIMIT ?) RETURNING tenant, pieces;",
             );
             script.bind(self.session).bind(STEP_ROWS);
         }
@@ -115,10 +119,10 @@ impl PurgeRow {
     fn write_step(&self, script: &mut Script) {
         if self.messages.is_none() {
             write_artifact_purge(script, self.session(), STEP_ROWS);
-            for (table, key) in OTHERS {
+            for (table, key, order) in OTHERS {
                 script.push(&format!(
                     "DELETE FROM {table} WHERE ({key}) IN \
-                     (SELECT {key} FROM {table} WHERE session = ? LIMIT ?);"
+                     (SELECT {key} FROM {table} WHERE session = ? ORDER BY {order} LIMIT ?);"
                 ));
                 script.bind(self.session).bind(STEP_ROWS);
             }
@@ -137,7 +141,7 @@ impl PurgeRow {
                 ));
                 script.bind(before).bind(self.session).bind(last);
             }
-            for table in ["requests", "executions", "outcomes", "metrics", "artifacts"] {
+            for table in ["requests", "executions", "metrics", "artifacts"] {
                 script.push(&format!(" AND NOT EXISTS (SELECT 1 FROM {table} WHERE session = ?)"));
                 script.bind(self.session);
             }

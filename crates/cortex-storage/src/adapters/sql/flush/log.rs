@@ -1,9 +1,7 @@
 //! Marks, and the parts of forks.
 
-use std::borrow::Cow;
-
 use crate::adapters::sql::{
-    contents::ContentChanges, rows::clustered, script::Script, work::Writes,
+    contents::ContentChanges, encoded::encode_delta, rows::clustered, script::Script, work::Writes,
 };
 
 const MARKS: &str = "marks (mark, tenant, sequence, last_command, quiescent, created_at, delta, \
@@ -14,14 +12,10 @@ impl Writes {
     pub(super) fn write_marks(&self, script: &mut Script, contents: &mut ContentChanges) {
         let mut rows = Vec::with_capacity(self.marks.len());
         for (tenant, session, mark) in &self.marks {
-            let (mut delta, mut cutter) = (mark.delta.clone(), contents.cutter());
-            for (column, text) in (0..).zip(delta.texts_mut()) {
-                if let Cow::Owned(rest) = cutter.text(column, text) {
-                    *text = rest;
-                }
-            }
+            let mut cutter = contents.cutter();
+            let delta = cutter.bytes(0, &encode_delta(&mark.delta).into()).into_owned();
             let pieces = contents.keep(*tenant, cutter);
-            rows.push((*tenant, *session, mark, delta.to_json(), pieces));
+            rows.push((*tenant, *session, mark, delta, pieces));
         }
         script.insert((MARKS, 8, ""), &rows, |script, (tenant, session, mark, delta, pieces)| {
             script

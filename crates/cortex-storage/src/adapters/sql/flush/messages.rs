@@ -8,14 +8,13 @@ use cortex_core::MessageId;
 use crate::{
     adapters::sql::{
         contents::ContentChanges,
+        encoded::{encode_calls, encode_place},
         rows::clustered,
         script::Script,
-        stored::{encode_calls, message_column},
+        stored::message_column,
         work::Work,
     },
     content::Pieces,
-    entry_text::EntryText,
-    error::{Result, StorageError},
     journal::{NewContent, SessionNo},
 };
 
@@ -27,24 +26,19 @@ type Current<'w> = HashMap<(SessionNo, &'w MessageId), Pieces>;
 
 impl Work<'_> {
     /// Messages that join, then those that change, then those that leave.
-    pub(super) fn write_messages(
-        &self,
-        script: &mut Script,
-        contents: &mut ContentChanges,
-    ) -> Result<()> {
+    pub(super) fn write_messages(&self, script: &mut Script, contents: &mut ContentChanges) {
         let stored = self.read.message_pieces.iter();
         let mut current: Current<'_> =
             stored.map(|((session, id), pieces)| ((*session, id), pieces.clone())).collect();
-        self.insert_messages(script, contents, &mut current)?;
-        self.update_messages(script, contents, &mut current)?;
+        self.insert_messages(script, contents, &mut current);
+        self.update_messages(script, contents, &mut current);
         for (tenant, session, id) in &self.writes.removals {
             if let Some(pieces) = current.remove(&(*session, id)) {
                 contents.release(*tenant, &pieces);
             }
             script.push("DELETE FROM messages WHERE session = ? AND message_id = ?;");
-            script.bind(session.0).bind(id.as_str().to_owned());
+            script.bind(session.0).bind(id);
         }
-        Ok(())
     }
 
     fn insert_messages<'w>(
@@ -52,7 +46,7 @@ impl Work<'_> {
         script: &mut Script,
         contents: &mut ContentChanges,
         current: &mut Current<'w>,
-    ) -> Result<()> {
+    ) {
         let calls: Vec<Bytes> = self
             .writes
             .messages
@@ -68,7 +62,7 @@ impl Work<'_> {
             if !pieces.is_empty() {
                 current.insert((*session, &message.message_id), pieces.clone());
             }
-            let place = place.as_ref().map(encode_place).transpose()?;
+            let place = place.as_ref().map(encode_place);
             rows.push(((*tenant, *session), message, (content, place, calls), pieces));
         }
         script.insert((MESSAGES, 13, ""), &rows, |script, row| {
@@ -77,18 +71,17 @@ impl Work<'_> {
                 .bind(clustered(*session, message.position))
                 .bind(tenant.0)
                 .bind(session.0)
-                .bind(message.message_id.as_str().to_owned())
+                .bind(&message.message_id)
                 .bind(message.role.number())
                 .bind(content.to_string())
                 .bind(place.clone())
                 .bind(message.metadata.clone())
                 .bind(calls.to_vec())
-                .bind(message.call_id.as_ref().map(|id| id.as_str().to_owned()))
-                .bind(message.turn_id.as_ref().map(|id| id.as_str().to_owned()))
+                .bind(message.call_id.as_ref())
+                .bind(message.turn_id.as_ref())
                 .bind(message.timestamp.micros())
                 .bind(pieces.encode());
         });
-        Ok(())
     }
 
     fn update_messages<'w>(
@@ -96,12 +89,12 @@ impl Work<'_> {
         script: &mut Script,
         contents: &mut ContentChanges,
         current: &mut Current<'w>,
-    ) -> Result<()> {
+    ) {
         for ((session, id), (tenant, content)) in &self.writes.contents {
             let mut cutter = contents.cutter();
             let (text, place) = match content {
                 NewContent::Text(text) => (cutter.text(message_column::CONTENT, text), None),
-                NewContent::InEntries(place) => ("".into(), Some(encode_place(place)?)),
+                NewContent::InEntries(place) => ("".into(), Some(encode_place(place))),
             };
             let new = contents.keep(*tenant, cutter);
             let former = current.remove(&(*session, id)).unwrap_or_default();
@@ -112,13 +105,8 @@ impl Work<'_> {
                  WHERE session = ? AND message_id = ?;",
             );
             script.bind(text.to_string()).bind(place).bind(pieces.encode());
-            script.bind(session.0).bind(id.as_str().to_owned());
+            script.bind(session.0).bind(id);
             current.insert((*session, id), pieces);
         }
-        Ok(())
     }
-}
-
-fn encode_place(place: &EntryText) -> Result<String> {
-    serde_json::to_string(place).map_err(|error| StorageError::internal(error.to_string()))
 }

@@ -20,7 +20,6 @@ use super::{
     work::{HeadWrite, Work, Writes},
 };
 use crate::{
-    error::Result,
     journal::{Known, RequestKey, SessionHead, SessionNo},
     time::Stamp,
 };
@@ -48,7 +47,7 @@ const REQUESTS: &str = "requests (session, request, tenant, fingerprint, first, 
 impl Work<'_> {
     /// Adds everything that the batch writes to `script`, in an order that foreign keys allow. Pieces of
     /// `least_content` bytes and more are stored once per tenant.
-    pub(super) fn write(&mut self, script: &mut Script, least_content: usize) -> Result<()> {
+    pub(super) fn write(&mut self, script: &mut Script, least_content: usize) {
         let mut contents = ContentChanges::new(least_content);
         self.release_deleted(&mut contents);
         self.forget_deleted();
@@ -62,7 +61,7 @@ impl Work<'_> {
         self.writes.write_requests(script);
         self.write_holders(script);
         self.write_executions(script, &mut contents);
-        self.write_messages(script, &mut contents)?;
+        self.write_messages(script, &mut contents);
         self.write_states(script, &mut contents);
         self.write_descriptions(script);
         self.writes.write_records(script, self.now);
@@ -78,7 +77,6 @@ impl Work<'_> {
         for sql in &self.writes.raw {
             script.push(sql);
         }
-        Ok(())
     }
 
     /// What rows that are gone referred to.
@@ -186,7 +184,7 @@ fn bind_head(script: &mut Script, tenant: TenantNo, head: &SessionHead) {
         .bind(write_pending(&head.pending))
         .bind(head.epoch)
         .bind(head.holder.as_ref().map(|id| id.as_str().to_owned()))
-        .bind(turn.map(|turn| turn.turn_id.as_str().to_owned()))
+        .bind(turn.map(|turn| &turn.turn_id))
         .bind(turn.map_or(0, |turn| turn.sequence))
         .bind(wait.is_some())
         .bind(wait.and_then(|wait| wait.wake_at).map(Stamp::micros))

@@ -40,7 +40,7 @@ impl Reader {
             "SELECT {EXECUTION}, {OUTCOME} FROM {TABLES} WHERE x.tenant = {TENANT} AND x.execution_id = ?"
         ))
         .tenant(tenant)?
-        .bind(id.as_str().to_owned())?
+        .bind(id)?
         .first(&self.pool)
         .await?;
         let row = row.iter().map(rows::finished_execution).collect::<Result<_>>()?;

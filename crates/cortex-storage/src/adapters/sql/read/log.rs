@@ -12,7 +12,7 @@ use crate::{
         rows::{
             self, HEAD, HEAD_COLUMNS, HEAD_TABLES, LAST_POSITION, MARK, PART, clustered, position,
         },
-        stored::Stored,
+        stored::{CutMark, Stored},
     },
     error::{Result, StorageError},
     journal::{Cut, Entry, Fingerprint, Mark, MarkNo, Part, RequestKey, Sequence, SessionNo},
@@ -133,14 +133,17 @@ impl Reader {
         session: SessionNo,
         range: (MarkNo, MarkNo),
     ) -> Result<Option<Vec<Mark>>> {
-        self.join(self.stored_marks(session, range).await?).await
+        let Some(marks) = self.join(self.stored_marks(session, range).await?).await? else {
+            return Ok(None);
+        };
+        marks.into_iter().map(CutMark::finish).collect::<Result<_>>().map(Some)
     }
 
     async fn stored_marks(
         &self,
         session: SessionNo,
         (after, until): (MarkNo, MarkNo),
-    ) -> Result<Vec<Stored<Mark>>> {
+    ) -> Result<Vec<Stored<CutMark>>> {
         let sql = format!(
             "SELECT {MARK} FROM marks m WHERE m.mark >= ? AND m.mark <= ? ORDER BY m.mark LIMIT ?"
         );
@@ -159,7 +162,7 @@ impl Reader {
                 .stream(snapshot.target())?;
             while let Some(row) = found.try_next().await? {
                 let mark = rows::mark(&row)?;
-                bytes += mark.row.size() + mark.cut();
+                bytes += mark.row.delta.len() + mark.cut();
                 marks.push(mark);
                 if bytes >= self.page_bytes {
                     return Ok(marks);

@@ -61,7 +61,7 @@ impl Reader {
              WHERE m.session = ? AND m.message_id = ? AND m.message > ?"
         ))
         .bind(head.session.0)?
-        .bind(id.as_str().to_owned())?
+        .bind(id)?
         .bind(clustered(head.session, head.history_floor))?
         .first(&self.pool)
         .await?;

@@ -12,7 +12,8 @@ use crate::{
     entry_text::Text,
     history::ToolCall,
     journal::{
-        Claim, CommandKind, ExecutionKind, Finish, Intent, MessageUpdate, Outcome, OutcomeKind,
+        Claim, CommandKind, ExecutionKind, Finish, Intent, MessageUpdate, ObjectText, Outcome,
+        OutcomeKind, StateDelta,
     },
     ports::TransferStore,
     state::StateChange,
@@ -34,7 +35,7 @@ fn event(text: &str) -> Event {
 
 fn message(id: &MessageId, text: &str, arguments: &str) -> NewMessage {
     let call = ToolCall {
-        call_id: CallId::generate().to_string(),
+        call_id: CallId::generate(),
         name: "write".into(),
         arguments: arguments.to_owned(),
         provider_data: String::new(),
@@ -178,12 +179,12 @@ async fn a_log_and_what_it_comes_to_are_read_with_everything_large() {
     let whole = f.store.whole(&f.tenant, &held.0).await.expect("it is there");
     assert_eq!(whole.state.data, data);
     let marks = f.store.marks(whole.head.session, 0, whole.head.marks).await.expect("marks");
-    let mut texts: Vec<String> = marks
-        .into_iter()
-        .flat_map(|mut mark| mark.delta.texts_mut().map(std::mem::take).collect::<Vec<_>>())
-        .collect();
-    texts.retain(|text| !text.is_empty());
-    assert_eq!(texts, ["short".to_owned(), text, new_text]);
+    let deltas: Vec<_> = marks.into_iter().map(|mark| mark.delta).collect();
+    let joined = deltas.iter().flat_map(|delta| &delta.messages).map(|added| &added.content);
+    let changed = deltas.iter().flat_map(|delta| &delta.updates).map(|update| &update.content);
+    assert_eq!(joined.chain(changed).collect::<Vec<_>>(), ["short", &*text, &*new_text]);
+    let replaced = StateDelta::Replace(ObjectText(data));
+    assert!(deltas.iter().any(|delta| delta.state.as_ref() == Some(&replaced)));
     let (counted, said) = references(&f).await;
     assert_eq!(counted, said);
 }
