@@ -7,7 +7,7 @@
 //! | the seam between caller and service | [`Transport`], [`local`], [`remote`] |
 //! | serve | [`Server`], [`ServerBuilder`], [`ServerConfig`], [`shutdown_on_signal`] |
 //! | call | [`Client`], [`ClientConfig`], [`outgoing`] |
-//! | forward undecoded | [`Router`] |
+//! | forward undecoded, call with encoded messages | [`Router`], [`RawCodec`] |
 //! | what travels with a call | [`CallContext`], [`context`], [`Identity`] |
 //! | errors | [`to_status`], [`status()`], and back: [`fault`], [`reason`], [`retry_after`] |
 //!
@@ -82,6 +82,7 @@
 
 mod body;
 mod client;
+mod codec;
 mod context;
 mod descriptors;
 mod http_error;
@@ -94,6 +95,7 @@ mod status;
 mod transport;
 
 pub use client::{BreakerConfig, Client, ClientConfig, ClientError, RetryConfig};
+pub use codec::RawCodec;
 pub use context::{
     CallContext, DEFAULT_TENANT, HOPS, Identity, Peer, REQUEST_ID, TENANT, TRACEPARENT, USER,
     context, outgoing,

@@ -4,61 +4,25 @@
 //! another's. Reading an entry is a use of it; times of use wait in memory and are written together
 //! (see [`Uses`]), since a commit for every read would make reads as dear as writes.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use cortex_core::PageSize;
 
 use crate::{
     error::{Result, StorageError},
+    key::key,
     tenant::Tenant,
     time::Stamp,
 };
 
-/// A key: 1 to 512 characters, any but NUL.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CacheKey(Arc<str>);
+key!(/// A key: 1 to 512 characters, any but NUL.
+    CacheKey, wrong_character);
+
+fn wrong_character(text: &str) -> Option<&'static str> {
+    text.contains('\0').then_some("may not have the character NUL")
+}
 
 impl CacheKey {
-    /// Characters at most.
-    pub const MAX_CHARS: usize = 512;
-
-    /// Reads a key.
-    ///
-    /// # Errors
-    /// [`StorageError::Invalid`].
-    pub fn parse(text: &str) -> Result<Self> {
-        if text.is_empty() {
-            return Err(StorageError::invalid("key", "is empty"));
-        }
-        Self::check("key", text)?;
-        Ok(Self(text.into()))
-    }
-
-    /// Reads what keys start with; may be empty.
-    ///
-    /// # Errors
-    /// [`StorageError::Invalid`].
-    pub fn parse_prefix(text: &str) -> Result<Self> {
-        Self::check("prefix", text)?;
-        Ok(Self(text.into()))
-    }
-
-    fn check(field: &str, text: &str) -> Result<()> {
-        if text.chars().count() > Self::MAX_CHARS {
-            let problem = format!("must have at most {} characters", Self::MAX_CHARS);
-            return Err(StorageError::invalid(field, problem));
-        }
-        if text.contains('\0') {
-            return Err(StorageError::invalid(field, "may not have the character NUL"));
-        }
-        Ok(())
-    }
-
-    /// The key as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// The first text after every key that starts with this one, in the order of code points; none
     /// when nothing can come after them.
     pub(crate) fn end_of_prefix(&self) -> Option<String> {
@@ -76,12 +40,6 @@ impl CacheKey {
             }
         }
         None
-    }
-}
-
-impl fmt::Display for CacheKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -51,6 +51,7 @@ mod error;
 pub mod history;
 pub mod journal;
 pub mod json;
+mod key;
 pub mod metric;
 pub mod ports;
 pub mod record;

@@ -1,71 +1,28 @@
 //! Records: durable keys with compare-and-set, where services keep what is theirs.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::{
     error::{Result, StorageError},
+    key::key,
     time::Stamp,
 };
 
-/// A key: 1 to 512 characters of `a-z A-Z 0-9 . _ - : /`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RecordKey(Arc<str>);
+key!(/// A key: 1 to 512 characters of `a-z A-Z 0-9 . _ - : /`.
+    RecordKey, wrong_character);
+
+fn wrong_character(text: &str) -> Option<&'static str> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-:/".contains(&b);
+    (!text.bytes().all(allowed)).then_some("may have the characters a-z A-Z 0-9 . _ - : / only")
+}
 
 impl RecordKey {
-    /// Characters at most.
-    pub const MAX_CHARS: usize = 512;
-
-    /// Reads a key.
-    ///
-    /// # Errors
-    /// [`StorageError::Invalid`].
-    pub fn parse(text: &str) -> Result<Self> {
-        if text.is_empty() {
-            return Err(StorageError::invalid("key", "is empty"));
-        }
-        Self::check("key", text)?;
-        Ok(Self(text.into()))
-    }
-
-    /// Reads what keys start with; may be empty.
-    ///
-    /// # Errors
-    /// [`StorageError::Invalid`].
-    pub fn parse_prefix(text: &str) -> Result<Self> {
-        Self::check("prefix", text)?;
-        Ok(Self(text.into()))
-    }
-
-    fn check(field: &str, text: &str) -> Result<()> {
-        if text.len() > Self::MAX_CHARS {
-            let problem = format!("must have at most {} characters", Self::MAX_CHARS);
-            return Err(StorageError::invalid(field, problem));
-        }
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-:/".contains(&b);
-        if !text.bytes().all(allowed) {
-            let problem = "may have the characters a-z A-Z 0-9 . _ - : / only";
-            return Err(StorageError::invalid(field, problem));
-        }
-        Ok(())
-    }
-
-    /// The key as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// The first text after every key that starts with this one.
     pub(crate) fn end_of_prefix(&self) -> String {
         // Above every character that a key may have.
         format!("{}\u{7f}", self.0)
-    }
-}
-
-impl fmt::Display for RecordKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

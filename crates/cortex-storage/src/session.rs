@@ -80,6 +80,22 @@ pub struct NewSession {
     pub fingerprint: Fingerprint,
 }
 
+#[cfg(test)]
+impl NewSession {
+    /// A session of nothing but an agent.
+    pub(crate) fn plain() -> Self {
+        Self {
+            agent_name: "assistant".into(),
+            user_id: String::new(),
+            metadata: "{}".into(),
+            initial_state: None,
+            manifest_digest: String::new(),
+            request_id: None,
+            fingerprint: Fingerprint::default(),
+        }
+    }
+}
+
 /// What else than the status changes about a session.
 #[derive(Debug, Clone)]
 pub struct SessionPatch {

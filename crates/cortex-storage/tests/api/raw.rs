@@ -3,16 +3,13 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use cortex_proto::descriptor_pool;
+use cortex_rpc::RawCodec;
 use cortex_transcode::JsonCodec;
 use prost_reflect::{DynamicMessage, MethodDescriptor, Value as Reflected};
 use serde_json::Value;
-use tonic::{
-    Request, Status,
-    client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-};
+use tonic::{Request, Status, client::Grpc};
 
 use crate::port::{Answer, Port, encoded};
 
@@ -63,49 +60,11 @@ pub async fn grpc_bytes(
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let path = path.parse().expect("a path");
     let first = async {
-        let mut answers = client.streaming(request, path, BytesCodec).await?.into_inner();
+        let mut answers = client.streaming(request, path, RawCodec).await?.into_inner();
         let first = answers.message().await?;
         Ok(first.unwrap_or_default())
     };
     tokio::time::timeout(PATIENCE, first).await.expect("an answer in time")
-}
-
-/// Messages as they are encoded.
-#[derive(Clone, Copy)]
-struct BytesCodec;
-
-impl Codec for BytesCodec {
-    type Encode = Vec<u8>;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for BytesCodec {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put_slice(&item);
-        Ok(())
-    }
-}
-
-impl Decoder for BytesCodec {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining()).to_vec()))
-    }
 }
 
 /// Calls a method over HTTP as its first annotation has it; none if that cannot say the request, since

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use cortex_rpc::Transport;
+use cortex_rpc::{RawCodec, Transport};
 use cortex_transcode::JsonCodec;
 use prost::Message;
 use prost_reflect::{DescriptorPool, MethodDescriptor, prost_types::FileDescriptorProto};
@@ -19,7 +19,6 @@ use tonic_reflection::pb::v1::{
 
 use crate::{
     cli::{Call, Global},
-    commands::raw::RawCodec,
     connect::{Mesh, short},
     exit::Failure,
     output::Output,

@@ -6,7 +6,6 @@ pub mod chat;
 pub mod completions;
 pub mod config;
 pub mod health;
-mod raw;
 pub mod serve;
 pub mod session;
 mod transfer;

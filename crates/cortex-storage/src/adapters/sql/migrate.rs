@@ -119,7 +119,6 @@ mod tests {
             sqlite,
         },
         config::StorageConfig,
-        journal::Fingerprint,
         ports::SessionStore,
         session::{NewSession, SessionQuery},
         tenant::Tenant,
@@ -161,15 +160,7 @@ mod tests {
     }
 
     async fn create(store: &SqlStore) -> Result<()> {
-        let new = NewSession {
-            agent_name: "assistant".into(),
-            user_id: String::new(),
-            metadata: "{}".into(),
-            initial_state: None,
-            manifest_digest: String::new(),
-            request_id: None,
-            fingerprint: Fingerprint::default(),
-        };
+        let new = NewSession::plain();
         store.create_session(&Tenant::default(), new).await.map(drop)
     }
 

@@ -144,15 +144,7 @@ impl Fixture {
     }
 
     pub(super) async fn session(&self) -> SessionId {
-        let new = NewSession {
-            agent_name: "assistant".into(),
-            user_id: String::new(),
-            metadata: "{}".into(),
-            initial_state: None,
-            manifest_digest: String::new(),
-            request_id: None,
-            fingerprint: Fingerprint::default(),
-        };
+        let new = NewSession::plain();
         self.store.create_session(&self.tenant, new).await.expect("a session").session_id
     }
 
