@@ -9,5 +9,6 @@ pub mod health;
 mod raw;
 pub mod serve;
 pub mod session;
+pub mod storage;
 mod transfer;
 pub mod up;
