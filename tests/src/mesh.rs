@@ -111,6 +111,20 @@ impl Mesh {
         started.elapsed()
     }
 
+    /// Deletes everything that was stored. Nothing may run.
+    ///
+    /// # Panics
+    /// When the directory cannot be removed.
+    pub fn wipe(&self) {
+        assert!(self.processes.is_empty(), "nothing may run");
+        std::fs::remove_dir_all(self.directory.path().join("data")).expect("a data directory");
+    }
+
+    /// Where the mesh has its files; commands run here.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Ends every process at once, as a crash does.
     pub fn kill(&mut self) {
         for process in &mut self.processes {

@@ -2,7 +2,10 @@
 
 use cortex_core::{Fault, Kind, PageError};
 
-use crate::journal::{ExecutionState, Sequence};
+use crate::{
+    admin::Work,
+    journal::{ExecutionState, Sequence},
+};
 
 /// The result of a storage operation.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;
@@ -357,6 +360,51 @@ pub enum StorageError {
         /// The artifact.
         artifact_id: String,
     },
+    /// The caller is nobody who may look at the installation as a whole.
+    #[error("administration of storage is for administrators")]
+    NotAdministrator,
+    /// The installation that should be filled holds something.
+    #[error("the installation is not empty: it has {what}; fill a new one")]
+    NotEmpty {
+        /// What it holds.
+        what: String,
+    },
+    /// The archive is none, or not what was written.
+    #[error("{detail}")]
+    BackupInvalid {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The archive needs a later program.
+    #[error("{detail}")]
+    BackupTooNew {
+        /// What it needs.
+        detail: String,
+    },
+    /// The database that should be filled cannot be used.
+    #[error("the target cannot be used: {detail}")]
+    TargetUnreachable {
+        /// What it says.
+        detail: String,
+    },
+    /// Another work of administration is under way.
+    #[error("another {work} is under way; one at a time")]
+    AdminBusy {
+        /// Which.
+        work: &'static str,
+    },
+    /// Writes are refused for a while.
+    #[error("nothing can be written: {}", work.reason())]
+    Maintenance {
+        /// Why.
+        work: Work,
+    },
+    /// There is no room for what administration makes.
+    #[error("the disk is full: there is no room for {what}")]
+    DiskFull {
+        /// What should have been written.
+        what: String,
+    },
     /// Too much is waiting to be written.
     #[error("storage has too many writes waiting")]
     Overloaded,
@@ -469,6 +517,14 @@ impl StorageError {
             Self::RangeBeyondEnd { .. } => (Kind::OutOfRange, "RANGE_BEYOND_END"),
             Self::UploadTooSlow { .. } => (Kind::DeadlineExceeded, "UPLOAD_TOO_SLOW"),
             Self::BytesDamaged { .. } => (Kind::DataLoss, "BYTES_DAMAGED"),
+            Self::NotAdministrator => (Kind::PermissionDenied, "PERMISSION_DENIED"),
+            Self::NotEmpty { .. } => (Kind::FailedPrecondition, "NOT_EMPTY"),
+            Self::BackupInvalid { .. } => (Kind::InvalidArgument, "BACKUP_INVALID"),
+            Self::BackupTooNew { .. } => (Kind::FailedPrecondition, "BACKUP_TOO_NEW"),
+            Self::TargetUnreachable { .. } => (Kind::FailedPrecondition, "TARGET_UNREACHABLE"),
+            Self::AdminBusy { .. } => (Kind::FailedPrecondition, "ADMIN_BUSY"),
+            Self::Maintenance { .. } => (Kind::Unavailable, "STORAGE_MAINTENANCE"),
+            Self::DiskFull { .. } => (Kind::ResourceExhausted, "DISK_FULL"),
             Self::Overloaded => (Kind::ResourceExhausted, "STORAGE_OVERLOADED"),
             Self::Closed => (Kind::Unavailable, "STORAGE_CLOSED"),
             Self::Full => (Kind::ResourceExhausted, "STORAGE_FULL"),
@@ -486,6 +542,9 @@ impl StorageError {
 
 /// When to come back to storage that is overloaded, locked or out of reach.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// When to come back to storage that is filled or copied.
+const MAINTENANCE_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl From<StorageError> for Fault {
     fn from(error: StorageError) -> Self {
@@ -568,6 +627,7 @@ impl From<StorageError> for Fault {
             | StorageError::Io { .. }
             | StorageError::Unreachable { .. }
             | StorageError::Contended { .. } => fault.with_retry_after(RETRY_AFTER),
+            StorageError::Maintenance { .. } => fault.with_retry_after(MAINTENANCE_RETRY),
             _ => fault,
         }
     }

@@ -41,6 +41,7 @@
 //! ```
 
 pub mod adapters;
+pub mod admin;
 pub mod artifact;
 pub mod cache;
 mod config;

@@ -4,6 +4,10 @@
 //! work for every tenant, since one agent service does. A write
 //! answers after its commit is durable. Dropping the future of a write does not undo the write.
 
+mod admin;
+
+pub use admin::{AdminStore, Blob, Dump, DumpFacts, DumpScope, Fill};
+
 use std::{collections::HashSet, ops::Range};
 
 use bytes::Bytes;

@@ -7,32 +7,34 @@ use std::{
 
 use cortex_core::Clock;
 use cortex_proto::cortex::storage::v1::{
-    artifact_service_server::ArtifactServiceServer, cache_service_server::CacheServiceServer,
-    history_service_server::HistoryServiceServer, journal_service_server::JournalServiceServer,
-    metric_service_server::MetricServiceServer, record_service_server::RecordServiceServer,
-    session_service_server::SessionServiceServer, state_service_server::StateServiceServer,
+    admin_service_server::AdminServiceServer, artifact_service_server::ArtifactServiceServer,
+    cache_service_server::CacheServiceServer, history_service_server::HistoryServiceServer,
+    journal_service_server::JournalServiceServer, metric_service_server::MetricServiceServer,
+    record_service_server::RecordServiceServer, session_service_server::SessionServiceServer,
+    state_service_server::StateServiceServer,
 };
-use cortex_rpc::{Router, ServerBuilder, Transport, not_offered};
+use cortex_rpc::{ServerBuilder, Transport};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    adapters::{blobs, postgres, sql::SqlStore, sqlite},
+    adapters::{
+        blobs, postgres,
+        sql::{SqlAdmin, SqlStore},
+        sqlite,
+    },
     artifact::{Depot, Keeper},
-    config::StorageConfig,
+    config::{Location, StorageConfig},
     error::Result,
     ports::ArtifactStore,
     service::{
-        ArtifactApi, CacheApi, HistoryApi, JournalApi, MetricApi, RecordApi, SessionApi, StateApi,
+        AdminApi, ArtifactApi, CacheApi, HistoryApi, JournalApi, MetricApi, RecordApi, SessionApi,
+        StateApi,
     },
 };
 
 /// The database's file in the data directory.
 pub const DATABASE_FILE: &str = "cortex.db";
-
-/// Services of this package whose work is not offered yet, and what to call it.
-const NOT_OFFERED: &[(&str, &str)] =
-    &[("cortex.storage.v1.AdminService", "administration of storage")];
 
 /// Storage, open. Cloning is cheap; all clones are one.
 #[derive(Clone)]
@@ -41,6 +43,8 @@ pub struct Storage {
     depot: Depot,
     keeper: Arc<KeeperTask>,
     config: StorageConfig,
+    /// One for all servers, since one work of administration runs at a time.
+    admin: AdminApi,
 }
 
 /// The task that clears away bytes. It ends with its last owner.
@@ -124,16 +128,21 @@ impl Storage {
         let blobs = blobs::open(&config.artifacts, data_dir, &store.store_id().await?).await?;
         let depot = Depot::new(store.clone(), store.clone(), blobs, &config.artifacts);
         let keeper = Keeper::new(depot.clone(), clock, &config);
-        Ok(Self { store, depot, keeper: Arc::new(KeeperTask::start(keeper)), config })
+        let artifacts = match config.artifacts.place()? {
+            None => data_dir.join(blobs::DIRECTORY).display().to_string(),
+            Some(Location::Directory(path)) => path.display().to_string(),
+            Some(Location::S3 { bucket, prefix }) => format!("s3://{bucket}/{prefix}"),
+        };
+        let admin = SqlAdmin::new(store.clone(), config.clone());
+        let admin = AdminApi::new(Arc::new(admin), depot.clone(), artifacts);
+        let keeper = Arc::new(KeeperTask::start(keeper));
+        Ok(Self { store, depot, keeper, config, admin })
     }
 
     /// Adds the services, and the question whether the database answers, to a server.
     #[must_use]
     pub fn add_to(&self, builder: ServerBuilder) -> ServerBuilder {
         let store = Arc::clone(&self.store);
-        let later = NOT_OFFERED
-            .iter()
-            .fold(Router::new(), |router, (name, what)| router.route(name, not_offered(what)));
         builder
             .add_service(self.journal())
             .add_service(self.sessions())
@@ -143,7 +152,7 @@ impl Storage {
             .add_service(self.metrics())
             .add_service(self.cache())
             .add_service(self.artifacts())
-            .forward(later)
+            .add_service(self.admin())
             .ready_check("database", move || {
                 let store = Arc::clone(&store);
                 async move { store.check().await.map_err(|error| error.to_string()) }
@@ -225,6 +234,14 @@ impl Storage {
         let api = CacheApi::new(self.store.clone(), self.config.limits.clone());
         let size = self.message_size();
         CacheServiceServer::new(api).max_decoding_message_size(size).max_encoding_message_size(size)
+    }
+
+    /// AdminService.
+    pub fn admin(&self) -> AdminServiceServer<AdminApi> {
+        let size = self.message_size();
+        AdminServiceServer::new(self.admin.clone())
+            .max_decoding_message_size(size)
+            .max_encoding_message_size(size)
     }
 
     /// Refuses new writes, finishes those that wait, and closes the database. Watches end with

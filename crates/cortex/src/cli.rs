@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cortex_config::Duration;
 
 /// Where `cortex up` puts the gateway.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
@@ -71,6 +72,8 @@ pub enum Command {
     Session(Session),
     /// Look at artifacts, fetch and store them
     Artifact(Artifact),
+    /// Look after what is stored: numbers, backups, damage, age
+    Storage(Storage),
     /// Call any method of any service: cortex call cortex.agent.v1.AgentService/ListAgents '{}'
     Call(Call),
     /// Ask whether services are ready
@@ -315,6 +318,107 @@ pub enum ArtifactCommand {
         /// The artifact
         id: String,
     },
+}
+
+/// Look after what is stored.
+#[derive(Debug, Args)]
+pub struct Storage {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: StorageCommand,
+}
+
+/// What to do with what is stored.
+#[derive(Debug, Subcommand)]
+pub enum StorageCommand {
+    /// What the installation holds, in numbers
+    Stats,
+    /// A consistent copy of everything, taken while the installation runs
+    Backup(StorageBackup),
+    /// Fill an empty installation from a backup: all of it or nothing
+    Restore(StorageRestore),
+    /// Look for damage; exit code 1 if there is any
+    Check {
+        /// Read everything instead of samples
+        #[arg(long)]
+        full: bool,
+    },
+    /// Copy the installation into another, empty database; nothing can be written meanwhile
+    Migrate(StorageMigrate),
+    /// Delete what is older, or more, than it should be; what is in use stays
+    Prune(StoragePrune),
+}
+
+/// A consistent copy of everything.
+#[derive(Debug, Args)]
+pub struct StorageBackup {
+    /// The file, or the directory of it [default: a name with the time, here]; `-` is standard output
+    #[arg(short = 'o', long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Overwrite the file
+    #[arg(long)]
+    pub force: bool,
+    /// Leave out the bytes of artifacts
+    #[arg(long)]
+    pub without_artifacts: bool,
+}
+
+/// Fill an empty installation from a backup.
+#[derive(Debug, Args)]
+pub struct StorageRestore {
+    /// The backup; `-` reads it from standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Restore only a backup with this digest
+    #[arg(long, value_name = "DIGEST")]
+    pub digest: Option<String>,
+    /// Read and check the backup, and restore nothing
+    #[arg(long)]
+    pub validate_only: bool,
+}
+
+/// Copy the installation into another database.
+#[derive(Debug, Args)]
+pub struct StorageMigrate {
+    /// The database: sqlite:PATH or postgres://…, as the storage service sees it. A URL with a password is better
+    /// named by CORTEX_MIGRATE_TARGET or --target-file: others can read a command line
+    #[arg(value_name = "URL", env = "CORTEX_MIGRATE_TARGET", hide_env_values = true)]
+    pub target: Option<String>,
+    /// Read the URL from a file; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    pub target_file: Option<PathBuf>,
+    /// Connect, compare versions, and copy nothing
+    #[arg(long)]
+    pub validate_only: bool,
+}
+
+/// Delete what is older, or more, than it should be.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct StoragePrune {
+    /// Ended sessions that have not changed for so long, such as 30d
+    #[arg(long, value_name = "TIME")]
+    pub ended_session_age: Option<Duration>,
+    /// Sessions of any status that have not changed for so long
+    #[arg(long, value_name = "TIME")]
+    pub session_age: Option<Duration>,
+    /// All but the newest N ended sessions of each tenant
+    #[arg(long, value_name = "N")]
+    pub keep_ended_sessions: Option<u32>,
+    /// Metrics older than this
+    #[arg(long, value_name = "TIME")]
+    pub metric_age: Option<Duration>,
+    /// All but the newest N metrics of each tenant
+    #[arg(long, value_name = "N")]
+    pub keep_metrics: Option<u32>,
+    /// Artifacts older than this
+    #[arg(long, value_name = "TIME")]
+    pub artifact_age: Option<Duration>,
+    /// Give unused space back to the file system; other writes wait meanwhile
+    #[arg(long)]
+    pub compact: bool,
+    /// Count what would be deleted, and delete nothing
+    #[arg(long)]
+    pub validate_only: bool,
 }
 
 /// Call any method of any service.

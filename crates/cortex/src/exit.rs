@@ -55,6 +55,11 @@ impl Failure {
         Self { code: 6, message: message.into() }
     }
 
+    /// Stopped by ctrl-c: 130.
+    pub fn interrupted(message: impl Into<String>) -> Self {
+        Self { code: 130, message: message.into() }
+    }
+
     /// What a service answered.
     pub fn of(url: &str, status: &Status) -> Self {
         let unanswered =

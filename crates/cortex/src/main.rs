@@ -40,6 +40,7 @@ async fn run(cli: Cli) -> Result<(), exit::Failure> {
         Command::Chat(chat) => commands::chat::run(&global, chat).await,
         Command::Session(session) => commands::session::run(&global, session).await,
         Command::Artifact(artifact) => commands::artifact::run(&global, artifact).await,
+        Command::Storage(storage) => commands::storage::run(&global, storage).await,
         Command::Call(call) => commands::call::run(&global, call).await,
         Command::Health(health) => commands::health::run(&global, health).await,
         Command::Config(config) => commands::config::run(&global, &config),

@@ -97,6 +97,11 @@ impl Output {
         self.progress("");
     }
 
+    /// Whether progress can be shown in a line that changes.
+    pub fn is_terminal(&self) -> bool {
+        self.progress
+    }
+
     /// Prints a message of the contracts by the project's JSON rules.
     pub fn json<M: Message>(&self, full_name: &str, message: &M) -> Result<(), Failure> {
         let text = codec()

@@ -12,4 +12,5 @@ mod main_job;
 mod numbers;
 mod postgres;
 mod sessions;
+mod storage;
 mod upstream_faults;

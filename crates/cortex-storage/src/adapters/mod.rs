@@ -4,6 +4,10 @@
 //! what differs: how to connect, what errors mean, how values travel.
 
 pub mod blobs;
+mod target;
+
 pub mod postgres;
 pub mod sql;
 pub mod sqlite;
+
+use target::open_target;

@@ -1,5 +1,6 @@
 //! Between contracts and domain. All validation of requests is here: what passes holds no nonsense.
 
+mod admin;
 mod artifact;
 mod cache;
 mod entry;
@@ -12,6 +13,10 @@ mod page;
 mod record;
 mod session;
 
+pub(crate) use admin::{
+    check_to_proto, migrate_to_proto, piece_to_proto, prune_plan, prune_to_proto, restore_options,
+    restored_to_proto, stats_to_proto, target_url,
+};
 pub(crate) use artifact::{
     artifact_id, artifact_query, artifact_to_proto, download, new_artifact, upload,
 };

@@ -1,5 +1,6 @@
 //! The gRPC services: parse, call the store, answer.
 
+mod admin;
 mod artifact;
 mod cache;
 mod history;
@@ -10,6 +11,7 @@ mod session;
 mod state;
 mod transfer;
 
+pub use admin::AdminApi;
 pub use artifact::ArtifactApi;
 pub use cache::CacheApi;
 pub use history::HistoryApi;

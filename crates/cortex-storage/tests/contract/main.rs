@@ -5,6 +5,7 @@
 #[macro_use]
 mod support;
 
+mod admin;
 mod cache;
 #[path = "../parts/moto.rs"]
 mod moto;

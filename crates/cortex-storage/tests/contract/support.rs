@@ -12,10 +12,11 @@ use cortex_config::{ByteSize, SecretString};
 use cortex_core::{CallId, ClaimantId, ExecutionId, HolderId, ManualClock, MessageId, TurnId};
 pub use cortex_proto::cortex::storage::v1::*;
 use cortex_proto::cortex::storage::v1::{
-    artifact_service_client::ArtifactServiceClient, cache_service_client::CacheServiceClient,
-    history_service_client::HistoryServiceClient, journal_service_client::JournalServiceClient,
-    metric_service_client::MetricServiceClient, record_service_client::RecordServiceClient,
-    session_service_client::SessionServiceClient, state_service_client::StateServiceClient,
+    admin_service_client::AdminServiceClient, artifact_service_client::ArtifactServiceClient,
+    cache_service_client::CacheServiceClient, history_service_client::HistoryServiceClient,
+    journal_service_client::JournalServiceClient, metric_service_client::MetricServiceClient,
+    record_service_client::RecordServiceClient, session_service_client::SessionServiceClient,
+    state_service_client::StateServiceClient,
 };
 use cortex_rpc::Transport;
 use cortex_storage::{CacheBounds, Limits, Storage, StorageConfig};
@@ -141,6 +142,33 @@ impl Fixture {
         self.transports[call % self.transports.len()].clone()
     }
 
+    /// Another one of the same kind, empty, with the same time.
+    pub async fn another(&self) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let postgres = self.database.as_ref().map(|_| Postgres::shared().database());
+        self.like(dir, postgres).await
+    }
+
+    /// One on the SQLite file of a directory, with the same time.
+    pub async fn on(&self, dir: TempDir) -> Self {
+        self.like(dir, None).await
+    }
+
+    /// One on a database of PostgreSQL, with the same time.
+    pub async fn on_postgres(&self, database: PostgresDatabase<'static>) -> Self {
+        self.like(tempfile::tempdir().expect("a temporary directory"), Some(database)).await
+    }
+
+    async fn like(&self, dir: TempDir, postgres: Option<PostgresDatabase<'static>>) -> Self {
+        let (clock, mut config) = (self.clock.clone(), self.config.clone());
+        config.postgres.url = postgres.as_ref().map(|made| SecretString::new(made.url()));
+        let opened = Storage::open_at(config.clone(), dir.path(), clock.clone()).await;
+        let replicas = vec![opened.expect("storage opens")];
+        let transports = replicas.iter().map(Storage::transport).collect();
+        let calls = AtomicUsize::new(0);
+        Self { replicas, clock, transports, calls, config, dir, database: postgres }
+    }
+
     pub fn journal(&self) -> Journal {
         JournalServiceClient::new(self.transport()).max_decoding_message_size(16 << 20)
     }
@@ -187,6 +215,10 @@ impl Fixture {
             *replica = opened.expect("storage opens");
         }
         self.transports = self.replicas.iter().map(Storage::transport).collect();
+    }
+
+    pub fn admin(&self) -> AdminServiceClient<Transport> {
+        AdminServiceClient::new(self.transport())
     }
 
     pub fn advance(&self, by: Duration) {

@@ -8,5 +8,6 @@ pub mod config;
 pub mod health;
 pub mod serve;
 pub mod session;
+pub mod storage;
 mod transfer;
 pub mod up;

@@ -75,6 +75,15 @@ impl PostgresLocation {
         }
     }
 
+    /// A connection for work that takes its time.
+    pub(in crate::adapters) async fn worker(&self) -> Result<PgConnection> {
+        let mut conn = self.writer().await?;
+        let settings = "SELECT set_config('statement_timeout', '0', false), \
+            set_config('idle_in_transaction_session_timeout', '0', false)";
+        sqlx::query(settings).execute(&mut conn).await?;
+        Ok(conn)
+    }
+
     /// A connection that sends hints, whose commits need not be durable.
     pub(super) async fn hinter(&self) -> Result<PgConnection> {
         let mut conn = self.writer().await?;

@@ -17,6 +17,9 @@ use crate::{
     error::Result,
 };
 
+/// How PostgreSQL begins a transaction whose reads see the same commits.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
 /// Where a database is.
 #[derive(Debug, Clone)]
 pub(in crate::adapters) enum Location {
@@ -47,9 +50,41 @@ impl Location {
             Self::Postgres(location) => location.retry_for(),
         }
     }
+
+    /// A connection for work that takes its time: nobody ends its statements and transactions.
+    pub(super) async fn worker(&self) -> Result<Connection> {
+        match self {
+            Self::Sqlite(_) => self.writer().await,
+            Self::Postgres(location) => Ok(Connection::Postgres(location.worker().await?)),
+        }
+    }
+
+    /// The same, which only reads where that makes a difference.
+    pub(super) async fn reader(&self) -> Result<Connection> {
+        match self {
+            Self::Sqlite(location) => Ok(Connection::Sqlite(location.reader().await?)),
+            Self::Postgres(_) => self.worker().await,
+        }
+    }
+
+    /// What kind of database it is.
+    pub(super) fn backend(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgresql",
+        }
+    }
+
+    /// Where it is, without credentials.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Sqlite(location) => location.path().display().to_string(),
+            Self::Postgres(location) => location.to_string(),
+        }
+    }
 }
 
-/// A connection that writes.
+/// A connection that belongs to one task.
 pub(in crate::adapters) enum Connection {
     /// To SQLite.
     Sqlite(SqliteConnection),
@@ -77,6 +112,14 @@ impl Connection {
     /// Whether others may write the same database.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres(_))
+    }
+
+    /// The statement that begins a transaction whose reads see the same commits.
+    pub(super) fn begin_snapshot(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "BEGIN",
+            Self::Postgres(_) => SNAPSHOT,
+        }
     }
 
     /// Says goodbye.
@@ -111,10 +154,9 @@ impl Pool {
 
     /// One of the connections, on which every read sees the same commits.
     pub(super) async fn snapshot(&self) -> Result<Snapshot> {
-        const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         match self {
             Self::Sqlite(pool) => Ok(Snapshot::Sqlite(pool.begin().await?)),
-            Self::Postgres(pool) => match pool.begin_with(BEGIN).await {
+            Self::Postgres(pool) => match pool.begin_with(SNAPSHOT).await {
                 Ok(tx) => Ok(Snapshot::Postgres(tx)),
                 Err(error) => Err(postgres::not_acquired(pool, error)),
             },

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::StorageConfig,
-    error::Result,
+    error::{Result, StorageError},
     journal::{Entry, Mark, RequestKey, SessionNo},
     tenant::Tenant,
     time::Stamp,
@@ -58,7 +58,9 @@ pub(super) async fn run(
             Err(error) => Err(error),
         };
         step = step.wrapping_add(1);
-        if let Err(error) = kept {
+        if let Err(error) = kept
+            && !matches!(error, StorageError::Maintenance { .. })
+        {
             tracing::warn!(%error, "housekeeping failed, and is tried again");
         }
     }
@@ -137,6 +139,12 @@ impl SqlStore {
         if self.reader.has_tombstones(before).await? {
             self.write(ForgetTombstones { before }).await?;
         }
+        self.clear_away().await
+    }
+
+    /// Clears away all that is on the list.
+    pub(super) async fn clear_away(&self) -> Result<()> {
+        let now = self.now().await?;
         while let Some(purge) = self.reader.next_purge(now).await? {
             self.write(PurgeStep { purge }).await?;
         }

@@ -69,13 +69,7 @@ async fn take_steps(conn: &mut Connection, steps: &[Step]) -> Result<()> {
     }
     Query::new(CREATE).all_on(conn.target()).await?;
     let (version, min_compatible) = state(conn).await?;
-    let ours = steps.last().map_or(0, |step| step.version);
-    if min_compatible > ours {
-        let detail = format!(
-            "the database has schema {version} and needs a program of schema {min_compatible} or later; this one has {ours}"
-        );
-        return Err(StorageError::internal(detail));
-    }
+    require_usable(version, min_compatible, steps)?;
     for step in steps.iter().filter(|step| step.version > version) {
         let sql = match conn {
             Connection::Sqlite(_) => step.sqlite,
@@ -93,8 +87,39 @@ async fn take_steps(conn: &mut Connection, steps: &[Step]) -> Result<()> {
     Ok(())
 }
 
+fn require_usable(version: i64, min_compatible: i64, steps: &[Step]) -> Result<()> {
+    let ours = steps.last().map_or(0, |step| step.version);
+    if min_compatible > ours {
+        let detail = format!(
+            "the database has schema {version} and needs a program of schema {min_compatible} or later; this one has {ours}"
+        );
+        return Err(StorageError::internal(detail));
+    }
+    Ok(())
+}
+
+/// Whether the database has a schema of ours, which this program can use. Changes nothing.
+///
+/// # Errors
+/// `Internal` when the database needs a newer program.
+pub(super) async fn is_prepared(conn: &mut Connection) -> Result<bool> {
+    let sql = match conn {
+        Connection::Sqlite(_) => "SELECT 1 FROM sqlite_master WHERE name = 'schema_versions'",
+        Connection::Postgres(_) => {
+            "SELECT 1 FROM pg_class WHERE relname = 'schema_versions' \
+             AND relnamespace = current_schema()::regnamespace"
+        }
+    };
+    if Query::new(sql).first_on(conn.target()).await?.is_none() {
+        return Ok(false);
+    }
+    let (version, min_compatible) = state(conn).await?;
+    require_usable(version, min_compatible, STEPS)?;
+    Ok(version > 0)
+}
+
 /// The last step that was taken, and the oldest version that can live with all of them.
-async fn state(conn: &mut Connection) -> Result<(i64, i64)> {
+pub(super) async fn state(conn: &mut Connection) -> Result<(i64, i64)> {
     let sql =
         "SELECT coalesce(max(version), 0), coalesce(max(min_compatible), 0) FROM schema_versions";
     match Query::new(sql).first_on(conn.target()).await? {

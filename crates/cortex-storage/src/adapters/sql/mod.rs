@@ -5,6 +5,7 @@
 //! is a join in the order in which it is written (PostgreSQL is free to choose). A list of values is
 //! `(VALUES …) v` with the columns `column1`, `column2` and so on.
 
+mod admin;
 mod artifacts;
 mod cache;
 mod caching;
@@ -37,6 +38,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use admin::SqlAdmin;
+pub(in crate::adapters) use admin::TargetDatabase;
 pub(in crate::adapters) use database::{Connection, Location, Pool};
 pub(in crate::adapters) use follow::Followers;
 pub(in crate::adapters) use migrate::migrate;

@@ -37,11 +37,19 @@ impl Query {
     ///
     /// # Errors
     /// `Internal` when there are more than a statement can have.
-    pub(super) fn bind<T: ToValue>(mut self, value: T) -> Result<Self> {
+    pub(super) fn bind<T: ToValue>(self, value: T) -> Result<Self> {
+        self.value(T::to_value(Some(value)))
+    }
+
+    /// Adds the value of the next `?`, which is one already.
+    ///
+    /// # Errors
+    /// As [`Query::bind`].
+    pub(super) fn value(mut self, value: Value) -> Result<Self> {
         if self.values.len() == MAX_VALUES {
             return Err(StorageError::internal("a statement has too many values"));
         }
-        self.values.push(T::to_value(Some(value)));
+        self.values.push(value);
         Ok(self)
     }
 

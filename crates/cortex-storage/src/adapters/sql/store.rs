@@ -2,13 +2,16 @@
 
 use std::{
     fs::File,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use cortex_core::{ExecutionId, HolderId, MessageId, PageSize, SessionId};
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, SemaphorePermit, mpsc},
     task::JoinHandle,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -26,6 +29,7 @@ use super::{
 };
 use crate::{
     adapters::postgres::Notifier,
+    admin::{Freeze, Maintenance, Work},
     config::StorageConfig,
     error::{Result, StorageError},
     history::{Message, MessageQuery},
@@ -73,7 +77,13 @@ pub struct SqlStore {
     /// Kibibytes that writes may bring before one of them is answered.
     room: Semaphore,
     max_room: u32,
-    hubs: Hubs,
+    pub(super) hubs: Hubs,
+    /// Where further connections lead.
+    pub(super) location: Location,
+    /// Whether writes are refused.
+    pub(super) maintenance: Arc<Maintenance>,
+    /// Raised when what the writers remember is to be read anew.
+    generation: Arc<AtomicU64>,
     pub(super) import_lease: Duration,
     writers: Mutex<Vec<JoinHandle<()>>>,
     /// Ends the other tasks.
@@ -99,9 +109,11 @@ impl SqlStore {
         let (writes, waiting) = mpsc::channel(config.buffers.write_queue);
         let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
         let mut conn = Some(opened.conn);
+        let generation = Arc::<AtomicU64>::default();
         let writers = (0..opened.writers).map(|_| {
             let place = (opened.location.clone(), conn.take());
-            let writer = Writer::new(place, opened.time.clone(), hubs.clone(), config);
+            let writer = Writer::new(place, opened.time.clone(), hubs.clone(), config)
+                .forgetting(Arc::clone(&generation));
             tokio::spawn(writer.run(Arc::clone(&waiting)))
         });
         let writers = Mutex::new(writers.collect());
@@ -116,6 +128,9 @@ impl SqlStore {
             max_room,
             hubs,
             import_lease: config.import_lease.get(),
+            location: opened.location.clone(),
+            maintenance: Arc::default(),
+            generation,
             writers,
             stop: stop.clone().drop_guard(),
             lock: Mutex::new(opened.lock),
@@ -179,13 +194,40 @@ impl SqlStore {
 
     /// Hands a write to the writer, and waits for its commit.
     pub(super) async fn write<O: Operation>(&self, operation: O) -> Result<O::Answer> {
-        let writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let writes = writes.ok_or(StorageError::Closed)?;
         let size = kibibytes(operation.size()).min(self.max_room);
         let _room = self.room.acquire_many(size).await.map_err(|_| StorageError::Closed)?;
+        // After the wait for room: who empties the room knows that everyone else comes to hear of it.
+        self.maintenance.check()?;
+        self.enqueue(operation).await
+    }
+
+    async fn enqueue<O: Operation>(&self, operation: O) -> Result<O::Answer> {
+        let writes = self.writes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let writes = writes.ok_or(StorageError::Closed)?;
         let (ticket, answer) = Ticket::issue(operation);
         writes.send(ticket).await.map_err(|_| StorageError::Closed)?;
         answer.await.map_err(|_| StorageError::Closed)?
+    }
+
+    /// Makes every other write wait until the answer is dropped, when those that came before are done
+    /// and what the writers remember is forgotten.
+    pub(super) async fn quiet(&self) -> Result<SemaphorePermit<'_>> {
+        let room = self.room.acquire_many(self.max_room).await;
+        let room = room.map_err(|_| StorageError::Closed)?;
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        // The callers of some writes may have left without waiting for them.
+        self.enqueue(ops::Nothing).await?;
+        Ok(room)
+    }
+
+    /// Refuses every other write until the answer is dropped, when those that came before are done and
+    /// what the writers remember is forgotten.
+    pub(super) async fn freeze(&self, work: Work) -> Result<Freeze> {
+        let freeze = self.maintenance.begin(work)?;
+        drop(self.quiet().await?);
+        // What the last write has read is forgotten too.
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        Ok(freeze)
     }
 
     pub(super) async fn now(&self) -> Result<Stamp> {

@@ -216,6 +216,8 @@ pub(super) struct Writes {
     pub(super) metrics: Vec<MetricRows>,
     pub(super) metric_requests: Vec<MetricRequest>,
     pub(super) forget_metric_requests: Option<Stamp>,
+    /// Metrics to delete: whose, below which time and key, and how many at most.
+    pub(super) pruned_metrics: Vec<(TenantNo, (i64, i64), i64)>,
     pub(super) cached: IndexMap<(TenantNo, CacheKey), CacheRow>,
     pub(super) cached_removals: IndexSet<(TenantNo, CacheKey)>,
     pub(super) cache_uses: Vec<(TenantNo, CacheKey, Stamp)>,

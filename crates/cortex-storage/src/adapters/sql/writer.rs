@@ -8,7 +8,14 @@
 //! to another or lost the server before its commit is done again for a while, and after a commit
 //! whose answer was lost the server is asked what became of it.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     sync::{Mutex, mpsc},
@@ -62,6 +69,10 @@ pub(super) struct Writer {
     buffers: Buffers,
     /// Bytes from which on a piece of a value is stored once per tenant.
     least_content: usize,
+    /// Raised by whoever writes by other ways.
+    generation: Arc<AtomicU64>,
+    /// When what is remembered was read.
+    remembered: u64,
 }
 
 impl Writer {
@@ -81,7 +92,15 @@ impl Writer {
             hubs,
             buffers: config.buffers.clone(),
             least_content: config.content.as_usize(),
+            generation: Arc::default(),
+            remembered: 0,
         }
+    }
+
+    /// Reads anew what it remembers, when `generation` has been raised.
+    pub(super) fn forgetting(mut self, generation: Arc<AtomicU64>) -> Self {
+        self.generation = generation;
+        self
     }
 
     /// Writes until nobody can ask any more, then closes the database.
@@ -228,6 +247,10 @@ impl Writer {
 
     /// Makes sure of a connection and of what is remembered.
     async fn connect(&mut self) -> Result<()> {
+        let generation = self.generation.load(Ordering::SeqCst);
+        if self.remembered != generation {
+            (self.cache, self.remembered) = (None, generation);
+        }
         if self.conn.is_none() {
             self.conn = Some(self.location.writer().await?);
         }

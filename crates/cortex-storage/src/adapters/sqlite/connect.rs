@@ -34,7 +34,7 @@ pub(in crate::adapters) struct SqliteLocation {
 }
 
 impl SqliteLocation {
-    pub(super) fn new(path: PathBuf, busy_timeout: Duration) -> Self {
+    pub(in crate::adapters) fn new(path: PathBuf, busy_timeout: Duration) -> Self {
         Self { path, busy_timeout }
     }
 
@@ -60,6 +60,17 @@ impl SqliteLocation {
         Ok(options.connect().await?)
     }
 
+    /// Where the file is.
+    pub(in crate::adapters) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// One connection that reads.
+    pub(in crate::adapters) async fn reader(&self) -> Result<SqliteConnection> {
+        let options = self.options().read_only(true).thread_name(|_| "storage-admin".to_owned());
+        Ok(options.connect().await?)
+    }
+
     /// At most `size` connections that read.
     pub(super) async fn readers(&self, size: u32) -> Result<SqlitePool> {
         let options = self.options().read_only(true).thread_name(|_| "storage-reader".to_owned());
@@ -74,7 +85,7 @@ impl SqliteLocation {
 
     /// Keeps other processes from writing this database, as long as the file lives: the writer
     /// remembers what it has written, and would not notice theirs.
-    pub(super) fn lock(&self) -> Result<File> {
+    pub(in crate::adapters) fn lock(&self) -> Result<File> {
         let path = lock_path(&self.path);
         let problem = |error: std::io::Error| StorageError::Io {
             detail: format!("cannot lock {}: {error}", path.display()),

@@ -36,6 +36,13 @@ impl Writes {
                 .bind(fingerprint.0.to_vec())
                 .bind(at.micros());
         });
+        for (tenant, (at, metric), rows) in &self.pruned_metrics {
+            script.push(
+                "DELETE FROM metrics WHERE metric IN (SELECT metric FROM metrics WHERE tenant = ? \
+                 AND (measured_at, metric) < (?, ?) ORDER BY measured_at, metric LIMIT ?);",
+            );
+            script.bind(tenant.0).bind(*at).bind(*metric).bind(*rows);
+        }
         if let Some(before) = self.forget_metric_requests {
             script.push("DELETE FROM metric_requests WHERE at < ?;").bind(before.micros());
         }

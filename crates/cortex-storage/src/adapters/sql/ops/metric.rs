@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::{super::needs::Needs, super::work::Work, Operation};
 use crate::{
-    adapters::sql::{cache::Cache, work::MetricRows},
+    adapters::sql::{
+        cache::{Cache, TenantNo},
+        work::MetricRows,
+    },
     error::{Result, StorageError},
     journal::SessionNo,
     metric::{NewMetric, RecordMetrics, Recorded},
@@ -94,6 +97,32 @@ impl Operation for ForgetMetricRequests {
 
     fn decide(&self, work: &mut Work<'_>) -> Result<()> {
         work.writes.forget_metric_requests = Some(self.before);
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        0
+    }
+}
+
+/// A metric by its time and key.
+pub(in super::super) type MetricPlace = (i64, i64);
+
+/// Deletes a tenant's metrics below one of them, some at a time.
+pub(in super::super) struct PruneMetrics {
+    pub(in super::super) tenant: TenantNo,
+    pub(in super::super) below: MetricPlace,
+    /// As many as that at most: the oldest.
+    pub(in super::super) rows: i64,
+}
+
+impl Operation for PruneMetrics {
+    type Answer = ();
+
+    fn needs(&self, _: &Cache, _: &mut Needs) {}
+
+    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+        work.writes.pruned_metrics.push((self.tenant, self.below, self.rows));
         Ok(())
     }
 

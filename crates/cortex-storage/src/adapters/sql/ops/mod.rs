@@ -5,6 +5,7 @@ mod cached;
 mod holder;
 mod journal;
 mod metric;
+mod nothing;
 mod record;
 mod session;
 mod transfer;
@@ -16,9 +17,10 @@ pub(super) use artifact::{
 pub(super) use cached::{Evict, PutCached, RemoveCached, RemoveExpiredCached, WriteUses};
 pub(super) use holder::{RegisterHolder, RenewHolder, RetireHolder};
 pub(super) use journal::{ClaimExecution, FinishExecution, InSession};
-pub(super) use metric::{ForgetMetricRequests, RecordNumbers};
+pub(super) use metric::{ForgetMetricRequests, MetricPlace, PruneMetrics, RecordNumbers};
+pub(super) use nothing::Nothing;
 pub(super) use record::{Put, Remove, RemoveExpired};
-pub(super) use session::{Create, Created, Delete, Patch};
+pub(super) use session::{Create, Created, Delete, Patch, PruneSession, SessionCriteria};
 pub(super) use transfer::{
     AbandonImport, BeginImport, EndImport, ExtendImport, ForkSession, OwnLog, fork_key,
 };

@@ -2,7 +2,11 @@
 
 use cortex_core::SessionId;
 
-use super::{super::needs::Needs, super::work::Work, Operation};
+use super::{
+    super::needs::{HolderNeeds, Needs},
+    super::work::Work,
+    Operation,
+};
 use crate::{
     adapters::sql::{
         cache::{Cache, OwnedHead, TenantNo},
@@ -10,11 +14,11 @@ use crate::{
     },
     error::{Result, StorageError},
     journal::{
-        Delta, Fingerprint, Mark, Method, ObjectText, RequestId, RequestKey, Sequence, SessionHead,
-        StateDelta,
+        Delta, Fingerprint, HolderFacts, Mark, Method, ObjectText, RequestId, RequestKey, Sequence,
+        SessionHead, SessionNo, StateDelta,
     },
     json,
-    session::{NewSession, SessionPatch},
+    session::{NewSession, SessionPatch, SessionStatus},
     state::{State, StateChange},
     tenant::Tenant,
     time::Stamp,
@@ -184,14 +188,73 @@ impl Operation for Delete {
 
     fn decide(&self, work: &mut Work<'_>) -> Result<()> {
         let (tenant, session) = work.session(&self.tenant, &self.session_id)?;
-        work.read.ids.remove(&(tenant, self.session_id.as_str().to_owned()));
-        work.read.heads.remove(&session);
-        work.read.creations.retain(|_, created| created.session != session);
-        work.cache.starts.forget(session);
-        work.writes.deletions.push(session);
-        work.writes.released.push(session);
-        work.writes.purges.push(Purge { session, messages: None, staged: None });
+        delete(work, tenant, session, &self.session_id);
         Ok(())
+    }
+
+    fn size(&self) -> usize {
+        0
+    }
+}
+
+fn delete(work: &mut Work<'_>, tenant: TenantNo, session: SessionNo, id: &SessionId) {
+    work.read.ids.remove(&(tenant, id.as_str().to_owned()));
+    work.read.heads.remove(&session);
+    work.read.creations.retain(|_, created| created.session != session);
+    work.cache.starts.forget(session);
+    work.writes.deletions.push(session);
+    work.writes.released.push(session);
+    work.writes.purges.push(Purge { session, messages: None, staged: None });
+}
+
+/// Which sessions may go. Any of it is enough.
+#[derive(Debug, Clone, Default)]
+pub(in super::super) struct SessionCriteria {
+    /// Ended ones that last changed before this.
+    pub(in super::super) ended_before: Option<Stamp>,
+    /// Any that last changed before this.
+    pub(in super::super) unchanged_before: Option<Stamp>,
+    /// Ended ones that were created before this one.
+    pub(in super::super) ended_below: Option<SessionNo>,
+}
+
+impl SessionCriteria {
+    fn take(&self, head: &SessionHead) -> bool {
+        let before = |limit: Option<Stamp>| limit.is_some_and(|limit| head.updated_at < limit);
+        let below = self.ended_below.is_some_and(|limit| head.session < limit);
+        let ended = head.status == SessionStatus::Ended;
+        before(self.unchanged_before) || (ended && (before(self.ended_before) || below))
+    }
+}
+
+/// Deletes a session that nobody uses any more, and says whether it did.
+pub(in super::super) struct PruneSession {
+    pub(in super::super) tenant: Tenant,
+    pub(in super::super) session_id: SessionId,
+    pub(in super::super) criteria: SessionCriteria,
+}
+
+impl Operation for PruneSession {
+    type Answer = bool;
+
+    fn needs(&self, cache: &Cache, needs: &mut Needs) {
+        needs.session(cache, &self.tenant, &self.session_id);
+        needs.holders(HolderNeeds::Read);
+    }
+
+    fn decide(&self, work: &mut Work<'_>) -> Result<bool> {
+        let (tenant, session) = match work.session(&self.tenant, &self.session_id) {
+            Err(StorageError::SessionNotFound { .. }) => return Ok(false),
+            found => found?,
+        };
+        let head = work.head(session)?;
+        let holders = &work.cache.holders;
+        let held = head.holder.as_ref().is_some_and(|holder| holders.is_live(holder, work.now));
+        if held || head.turn.is_some() || !self.criteria.take(head) {
+            return Ok(false);
+        }
+        delete(work, tenant, session, &self.session_id);
+        Ok(true)
     }
 
     fn size(&self) -> usize {
