@@ -194,6 +194,7 @@ CREATE INDEX executions_claimant ON executions (tenant, claimant_instance, execu
 CREATE TABLE outcomes (
     tenant       BIGINT NOT NULL,
     execution_id BYTEA NOT NULL,
+    session      BIGINT NOT NULL,
     result       TEXT COLLATE "C" NOT NULL,
     error        TEXT COLLATE "C" NOT NULL,
     details_type TEXT COLLATE "C",

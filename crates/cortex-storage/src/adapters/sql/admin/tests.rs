@@ -75,20 +75,20 @@ impl Fixture {
                     &format!(
                         "INSERT INTO messages (message, tenant, session, message_id, role, \
                          content, metadata, tool_calls, created_at) \
-                         VALUES ({}, 1, {session}, 'm1', 1, 'x', '', x'', 5), \
-                         ({}, 1, {session}, 'm2', 2, 'y', '', x'', 5)",
+                         VALUES ({}, 1, {session}, x'00000000000000a1', 1, 'x', '', x'', 5), \
+                         ({}, 1, {session}, x'00000000000000a2', 2, 'y', '', x'', 5)",
                         at(1),
                         at(2)
                     ),
                     &format!(
                         "INSERT INTO executions (tenant, execution_id, session, turn_id, call_id, \
                          kind, name, state, claimant_instance, outcome_kind, settled, created_at, \
-                         updated_at) VALUES (1, 'x{session}', {session}, 't', 'c', 1, 'n', 3, '', \
-                         1, 1, 5, 5)"
+                         updated_at) VALUES (1, x'000000000000000{session}', {session}, \
+                         x'00000000000000b1', x'00000000000000c1', 1, 'n', 3, '', 1, 1, 5, 5)"
                     ),
                     &format!(
                         "INSERT INTO outcomes (tenant, execution_id, session, result, error) \
-                         VALUES (1, 'x{session}', {session}, '', '')"
+                         VALUES (1, x'000000000000000{session}', {session}, '', '')"
                     ),
                 ])
                 .await;
@@ -249,9 +249,9 @@ async fn a_reference_that_a_foreign_key_forbids_is_told() {
 #[tokio::test]
 async fn outcomes_and_executions_belong_together() {
     let delete = "DELETE FROM outcomes WHERE session = 1";
-    damage(&[delete], &[("OUTCOME_MISSING", "executions", "s1", "x1")]).await;
+    damage(&[delete], &[("OUTCOME_MISSING", "executions", "s1", "exec_0000000000000001")]).await;
     let delete = "DELETE FROM executions WHERE session = 1";
-    damage(&[delete], &[("EXECUTION_MISSING", "executions", "s1", "x1")]).await;
+    damage(&[delete], &[("EXECUTION_MISSING", "executions", "s1", "exec_0000000000000001")]).await;
 }
 
 #[tokio::test]
@@ -270,7 +270,7 @@ fn content() -> ([String; 2], String) {
         "07".repeat(40)
     );
     let refer = format!(
-        "UPDATE messages SET pieces = x'000028{hash}' WHERE session = 1 AND message_id = 'm1'"
+        "UPDATE messages SET pieces = x'000028{hash}' WHERE session = 1 AND message_id = x'00000000000000a1'"
     );
     ([insert, refer], hash)
 }

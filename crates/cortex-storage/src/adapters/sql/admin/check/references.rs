@@ -1,5 +1,7 @@
 //! References that lead nowhere.
 
+use cortex_core::ExecutionId;
+
 use super::{Checker, called};
 use crate::{
     adapters::sql::{
@@ -221,7 +223,7 @@ impl Checker<'_> {
                 message: message.to_owned(),
                 collection: "executions",
                 session_id: row.try_get(1)?,
-                subject: row.try_get(0)?,
+                subject: row.try_get::<ExecutionId>(0)?.to_string(),
             })
             .await?;
         }
