@@ -465,7 +465,8 @@ impl Run {
 
     async fn claim(&mut self, row: usize, claimant: usize, stale: bool) -> Checked {
         let Some(row) = self.choose_row(row) else { return Ok(()) };
-        let epoch = self.model.sessions[self.model.rows[row].session].epoch - i64::from(stale);
+        let current = self.model.sessions[self.model.rows[row].session].epoch;
+        let epoch = (current - i64::from(stale)).max(0);
         let request = ClaimExecutionRequest {
             execution_id: self.rows[row].clone(),
             claimant_id: self.claimants[claimant].clone(),
