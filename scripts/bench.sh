@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The figures of docs/performance.md, measured on this machine with optimised binaries. Fails when one is above its limit.
+# The figures of docs/performance.md, measured on this machine with optimised binaries. Fails when one misses its limit.
 #
-#   bench.sh [--quick] [calls|start|memory|relay|load|storage-bytes|storage-read ...]
+#   bench.sh [--quick] [calls|start|memory|relay|load|storage-append|storage-fanout|storage-http|storage-bytes|storage-read ...]
 #
 # The figures go to standard output as a table and to target/bench.json.
 

@@ -1,10 +1,12 @@
 //! Measures what docs/performance.md says: `make bench`.
 //!
 //! Each figure is measured beside a baseline of the same run, so that a slow or busy machine is told
-//! from a slow program. A figure above its limit makes the run fail.
+//! from a slow program. A figure that misses its limit makes the run fail.
 
 mod calls;
 mod echo;
+mod generator;
+mod keep_alive;
 mod load;
 mod machine;
 mod manifests;
@@ -58,6 +60,12 @@ enum Part {
     Memory,
     /// Time until a process is ready.
     Start,
+    /// Appends of many sessions.
+    StorageAppend,
+    /// A session with many subscribers.
+    StorageFanout,
+    /// Calls of storage over HTTP.
+    StorageHttp,
     /// Bytes that a long session takes.
     StorageBytes,
     /// Time to open and read sessions, long and short.
@@ -101,6 +109,15 @@ async fn measure(arguments: &Arguments) -> Outcome<Report> {
     }
     if arguments.wants(Part::Memory) {
         report.extend(startup::memory(arguments).await?);
+    }
+    if arguments.wants(Part::StorageAppend) {
+        report.extend(storage::append(arguments).await?);
+    }
+    if arguments.wants(Part::StorageFanout) {
+        report.extend(storage::fanout(arguments).await?);
+    }
+    if arguments.wants(Part::StorageHttp) {
+        report.extend(storage::http(arguments).await?);
     }
     if arguments.wants(Part::StorageBytes) {
         report.extend(storage::bytes(arguments).await?);

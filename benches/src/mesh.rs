@@ -14,6 +14,7 @@ use tokio::{
     net::TcpStream,
     time::{sleep, timeout},
 };
+use tonic::transport::Endpoint;
 
 use crate::Outcome;
 
@@ -103,8 +104,19 @@ impl Mesh {
 
     /// The way to the service on a port.
     pub(crate) fn transport(&self, port: u16) -> Outcome<Transport> {
-        let url = format!("http://127.0.0.1:{}", port + self.offset);
+        let url = format!("http://{}", self.address(port));
         Ok(Client::connect_lazy([url], ClientConfig::default())?)
+    }
+
+    /// The same way without the mesh's client, for load that is to cost little.
+    pub(crate) fn endpoint(&self, port: u16) -> Outcome<Endpoint> {
+        let url = format!("http://{}", self.address(port));
+        Ok(Endpoint::from_shared(url)?.tcp_nodelay(true))
+    }
+
+    /// Where a service listens.
+    pub(crate) fn address(&self, port: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port + self.offset))
     }
 
     /// Asks the process to stop, and waits until it has.
@@ -127,7 +139,7 @@ impl Mesh {
     }
 
     async fn wait_until_ready(&mut self, port: u16, begun: Instant) -> Outcome<()> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port + self.offset));
+        let address = self.address(port);
         loop {
             if timeout(ASK_TIMEOUT, is_ready(address)).await.is_ok_and(|ready| ready) {
                 return Ok(());

@@ -1,6 +1,9 @@
 //! Figures, their limits and baselines, as a table and as JSON.
 
-use std::{error::Error, fmt::Write};
+use std::{
+    error::Error,
+    fmt::{self, Write},
+};
 
 use serde_json::{Value, json};
 
@@ -19,10 +22,43 @@ pub(crate) struct Figure {
     pub(crate) value: f64,
     /// The lowest and the highest of the repetitions that `value` is the median of.
     pub(crate) range: (f64, f64),
-    /// What it may be at most.
-    pub(crate) limit: Option<f64>,
+    /// What it must keep to.
+    pub(crate) limit: Option<Limit>,
     /// What the same run took for less than the whole: its name and value.
     pub(crate) baseline: Option<(&'static str, f64)>,
+}
+
+/// What a figure must keep to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Limit {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Limit {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(limit) => value <= limit,
+            Self::AtLeast(limit) => value >= limit,
+        }
+    }
+
+    fn json(self) -> Value {
+        match self {
+            Self::AtMost(limit) => json!({ "at_most": limit }),
+            Self::AtLeast(limit) => json!({ "at_least": limit }),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, limit) = match self {
+            Self::AtMost(limit) => ("<=", limit),
+            Self::AtLeast(limit) => (">=", limit),
+        };
+        f.pad(&format!("{sign} {}", number(*limit)))
+    }
 }
 
 impl Figure {
@@ -42,7 +78,13 @@ impl Figure {
 
     /// Sets what it may be at most.
     pub(crate) fn at_most(mut self, limit: f64) -> Self {
-        self.limit = Some(limit);
+        self.limit = Some(Limit::AtMost(limit));
+        self
+    }
+
+    /// Sets what it must be at least.
+    pub(crate) fn at_least(mut self, limit: f64) -> Self {
+        self.limit = Some(Limit::AtLeast(limit));
         self
     }
 
@@ -57,7 +99,7 @@ impl Figure {
     }
 
     fn holds(&self) -> bool {
-        self.limit.is_none_or(|limit| self.value <= limit)
+        self.limit.is_none_or(|limit| limit.holds(self.value))
     }
 
     fn json(&self) -> Value {
@@ -68,7 +110,7 @@ impl Figure {
             "value": round(self.value),
             "lowest": round(self.range.0),
             "highest": round(self.range.1),
-            "limit": self.limit,
+            "limit": self.limit.map(Limit::json),
             "holds": self.holds(),
             "baseline": self.baseline.map(|(name, value)| json!({ "name": name, "value": round(value) })),
             "ratio": self.ratio().map(round),
@@ -92,7 +134,7 @@ impl Report {
         self.figures.extend(figures);
     }
 
-    /// Whether no figure is above its limit.
+    /// Whether every figure keeps to its limit.
     pub(crate) fn holds(&self) -> bool {
         self.figures.iter().all(Figure::holds)
     }
@@ -115,7 +157,7 @@ impl Report {
         let mut table = format!("{}\n\n", self.machine.line());
         let _ = writeln!(
             table,
-            "{:<width$}  {:>10} {:>21} {:>8}  {:<4}  {:>6}  baseline",
+            "{:<width$}  {:>10} {:>21} {:>9}  {:<4}  {:>6}  baseline",
             "figure", "median", "lowest - highest", "limit", "", "ratio"
         );
         for figure in &self.figures {
@@ -123,7 +165,7 @@ impl Report {
         }
         let over = self.figures.iter().filter(|figure| !figure.holds()).count();
         if over > 0 {
-            let _ = write!(table, "\n{over} of {} figures above the limit", self.figures.len());
+            let _ = write!(table, "\n{over} of {} figures miss their limit", self.figures.len());
         }
         table
     }
@@ -133,9 +175,9 @@ fn row(figure: &Figure, width: usize) -> String {
     let verdict = match figure.limit {
         None => "",
         Some(_) if figure.holds() => "ok",
-        Some(_) => "OVER",
+        Some(_) => "MISS",
     };
-    let limit = figure.limit.map(number).unwrap_or_default();
+    let limit = figure.limit.map(|limit| limit.to_string()).unwrap_or_default();
     let range = format!("{} - {}", number(figure.range.0), number(figure.range.1));
     let ratio = figure.ratio().map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
     let baseline = figure
@@ -144,7 +186,7 @@ fn row(figure: &Figure, width: usize) -> String {
         .unwrap_or_default();
     let value = format!("{} {}", number(figure.value), figure.unit);
     format!(
-        "{:<width$}  {value:>10} {range:>21} {limit:>8}  {verdict:<4}  {ratio:>6}  {baseline}",
+        "{:<width$}  {value:>10} {range:>21} {limit:>9}  {verdict:<4}  {ratio:>6}  {baseline}",
         figure.title
     )
 }
@@ -177,4 +219,23 @@ pub(crate) fn complain(error: &(dyn Error + 'static)) {
 #[expect(clippy::print_stderr, reason = "progress, beside the table on standard output")]
 pub(crate) fn progress(text: &str) {
     eprintln!("measuring {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_may_be_bound_from_either_side() {
+        let figure = Figure::new("x", "x", "/s", &[7.0, 9.0, 11.0]);
+        assert!(figure.holds());
+        assert!(figure.clone().at_most(9.0).holds() && !figure.clone().at_most(8.9).holds());
+        assert!(figure.clone().at_least(9.0).holds() && !figure.at_least(9.1).holds());
+    }
+
+    #[test]
+    fn a_figure_that_is_no_number_keeps_to_no_limit() {
+        let figure = Figure::new("x", "x", "/s", &[]);
+        assert!(!figure.clone().at_most(9.0).holds() && !figure.at_least(9.0).holds());
+    }
 }

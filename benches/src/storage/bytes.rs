@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::{
     conversation::{Shape, read_back, write},
+    serve,
     session::Session,
 };
 use crate::{
     Arguments, Outcome,
-    mesh::{Mesh, Plan},
     report::{Figure, progress},
 };
 
@@ -65,12 +65,7 @@ pub(crate) async fn measure(arguments: &Arguments) -> Outcome<Vec<Figure>> {
 
 async fn ratio(arguments: &Arguments, shape: Shape) -> Outcome<f64> {
     let directory = tempfile::tempdir()?;
-    let plan = Plan {
-        command: &["serve", "storage"],
-        ports: &[8084],
-        ..Plan::up(&arguments.cortex, &arguments.manifests, directory.path())
-    };
-    let mesh = Mesh::start(&plan).await?;
+    let mesh = serve(arguments, directory.path()).await?;
     let mut session = Session::create(mesh.transport(8084)?).await?;
     let written = write(&mut session, shape).await?;
     if read_back(&mut session).await? != written.messages {

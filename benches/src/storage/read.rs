@@ -4,20 +4,17 @@ use std::time::{Duration, Instant};
 
 use cortex_proto::cortex::storage::v1::{
     AcquireSessionRequest, GetJournalRequest, GetSessionRequest, JournalEffects,
-    ListEntriesRequest, NewEvent, ReleaseSessionRequest, WatchEntriesRequest,
+    ListEntriesRequest, ReleaseSessionRequest, WatchEntriesRequest,
 };
-use prost_types::Any;
 
-use super::session::Session;
+use super::{event, serve, session::Session};
 use crate::{
     Arguments, Outcome,
-    mesh::{Mesh, Plan},
+    mesh::Mesh,
     report::{Figure, progress},
     stats::median,
 };
 
-/// Bytes of an event.
-const EVENT: usize = 200;
 /// Events of one append.
 const APPEND: usize = 1000;
 /// Entries of a long page.
@@ -44,12 +41,7 @@ pub(crate) async fn measure(arguments: &Arguments) -> Outcome<Vec<Figure>> {
         false => Lengths { opened: 100_000, paged: 1_000_000, rounds: 400 },
     };
     let directory = tempfile::tempdir()?;
-    let plan = Plan {
-        command: &["serve", "storage"],
-        ports: &[8084],
-        ..Plan::up(&arguments.cortex, &arguments.manifests, directory.path())
-    };
-    let mesh = Mesh::start(&plan).await?;
+    let mesh = serve(arguments, directory.path()).await?;
     let mut figures = opening(&mesh, &lengths).await?;
     figures.extend(paging(&mesh, &lengths).await?);
     Ok(figures)
@@ -113,11 +105,7 @@ fn ratio_figure(name: &'static str, title: String, long: &[f64], short: &[f64]) 
 /// A session with as many events.
 async fn session_of(mesh: &Mesh, events: i64) -> Outcome<Session> {
     let mut session = Session::create(mesh.transport(8084)?).await?;
-    let payload = Any {
-        type_url: "type.googleapis.com/cortex.agent.v1.SessionEvent".to_owned(),
-        value: vec![7; EVENT],
-    };
-    let event = NewEvent { r#type: "content_delta".to_owned(), payload: Some(payload) };
+    let event = event();
     let mut left = usize::try_from(events)?;
     while left > 0 {
         let size = left.min(APPEND);

@@ -3,9 +3,9 @@
 use cortex_core::{HolderId, SessionId};
 use cortex_proto::cortex::storage::v1::{
     AcquireSessionRequest, AppendEventsRequest, AppendEventsResponse, CommandKind,
-    CreateSessionRequest, JournalEffects, NewEvent, RegisterHolderRequest, SubmitCommandRequest,
-    history_service_client::HistoryServiceClient, journal_service_client::JournalServiceClient,
-    session_service_client::SessionServiceClient,
+    CreateSessionRequest, GetSessionRequest, JournalEffects, NewEvent, RegisterHolderRequest,
+    Session as Stored, SubmitCommandRequest, history_service_client::HistoryServiceClient,
+    journal_service_client::JournalServiceClient, session_service_client::SessionServiceClient,
 };
 use cortex_rpc::Transport;
 use prost::Message;
@@ -77,18 +77,34 @@ impl Session {
         events: Vec<NewEvent>,
         effects: JournalEffects,
     ) -> Outcome<AppendEventsResponse> {
-        let request = AppendEventsRequest {
+        let request = AppendEventsRequest { effects: Some(effects), ..self.next_append(events) };
+        let answer = self.journal.append_events(request).await?.into_inner();
+        self.appended(1);
+        Ok(answer)
+    }
+
+    /// The next append, for somebody else to send.
+    pub(crate) fn next_append(&self, events: Vec<NewEvent>) -> AppendEventsRequest {
+        AppendEventsRequest {
             session_id: self.session_id.clone(),
             holder_id: self.holder_id.clone(),
             epoch: self.epoch,
             append_number: self.appends + 1,
             events,
-            effects: Some(effects),
             ..Default::default()
-        };
-        let answer = self.journal.append_events(request).await?.into_inner();
-        self.appends += 1;
-        Ok(answer)
+        }
+    }
+
+    /// Takes note of as many appends that were answered.
+    pub(crate) fn appended(&mut self, appends: i64) {
+        self.appends += appends;
+    }
+
+    /// The session as it is now.
+    pub(crate) async fn get(&mut self) -> Outcome<Stored> {
+        let request = GetSessionRequest { session_id: self.session_id.clone() };
+        let session = self.sessions.get_session(request).await?.into_inner().session;
+        Ok(session.ok_or("no session")?)
     }
 }
 
