@@ -28,7 +28,7 @@ use futures::{future::join_all, stream};
 
 /// Names the data directory to the process that is to be killed.
 const CHILD: &str = "CORTEX_STORAGE_ARTIFACT_CRASH_DIR";
-/// How often to kill. The long form sets more.
+/// Ten times as often as to kill: each kill waits for a sweep. The long form sets more.
 const KILLS: &str = "CORTEX_STORAGE_KILLS";
 /// Kills of the short form.
 const SHORT: u32 = 10;
@@ -43,7 +43,8 @@ fn what_is_referred_to_is_there_after_a_kill() {
         runtime().block_on(store_until_killed(Path::new(&dir)));
         return;
     }
-    let kills = std::env::var(KILLS).ok().and_then(|text| text.parse().ok()).unwrap_or(SHORT);
+    let kills = std::env::var(KILLS).ok().and_then(|text| text.parse().ok());
+    let kills = kills.map_or(SHORT, |kills: u32| kills.div_ceil(10));
     let dir = tempfile::tempdir().expect("a temporary directory");
     for round in 0..kills {
         let acknowledged = kill(dir.path(), round);
