@@ -17,7 +17,7 @@ mod value;
 
 use std::sync::Arc;
 
-use super::sql::{Connection, Location, Opened, Pool, SqlStore, Timekeeper, migrate};
+use super::sql::{Connection, Location, Opened, Pool, SqlStore, Timekeeper, has_moved, migrate};
 use crate::{
     config::{PostgresConfig, StorageConfig},
     error::Result,
@@ -45,6 +45,7 @@ pub async fn open(
     let location = PostgresLocation::parse(url, config)?;
     let mut conn = Connection::Postgres(location.writer().await?);
     migrate(&mut conn).await?;
+    let moved = has_moved(&mut conn).await?;
     tracing::info!(database = %location, "PostgreSQL is connected");
     let notifier = Arc::new(Notifier::default());
     let opened = Opened {
@@ -55,6 +56,7 @@ pub async fn open(
         time: time.map_or(Timekeeper::Database, Timekeeper::Clock),
         writers,
         others: Some(Arc::clone(&notifier)),
+        moved,
     };
     let store = SqlStore::start(opened, config);
     let (followers, stop) = (store.followers(), store.stopped());

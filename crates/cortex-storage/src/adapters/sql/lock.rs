@@ -11,9 +11,11 @@ use super::{
     cache::{TenantNo, load_holders},
     load::Loader,
     needs::{HolderNeeds, Needs},
+    row::Row,
     rows::{self, HEAD},
 };
 use crate::{
+    admin,
     error::{Result, StorageError},
     journal::SessionNo,
     tenant::Tenant,
@@ -22,8 +24,14 @@ use crate::{
 
 /// Who changes leases does so alone, since a registration voids a lease that a renewal prolongs.
 const HOLDERS: &str = "SELECT pg_advisory_xact_lock(7021952002)";
+/// A share of the right to write, which no other transaction may have while somebody forbids writes.
 const MOMENT: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, \
-    pg_current_xact_id()::text::bigint";
+    pg_current_xact_id()::text::bigint, \
+    CASE WHEN pg_try_advisory_xact_lock_shared(7021952006) THEN 1 ELSE 0 END, \
+    CASE WHEN EXISTS (SELECT 1 FROM moves) THEN 1 ELSE 0 END";
+/// A share of the right to delete bytes of artifacts.
+const BYTES: &str =
+    "SELECT CASE WHEN pg_try_advisory_xact_lock_shared(7021952005) THEN 1 ELSE 0 END";
 
 /// The time by the database's clock, and the number of the transaction.
 #[derive(Debug, Clone, Copy)]
@@ -32,8 +40,27 @@ pub(super) struct Moment {
     pub(super) transaction: i64,
 }
 
+impl Moment {
+    /// # Errors
+    /// `Maintenance` when writes are refused.
+    fn of(row: &Row) -> Result<Self> {
+        let (welcome, moved): (bool, bool) = (row.try_get(2)?, row.try_get(3)?);
+        match (welcome, moved) {
+            (_, true) => Err(StorageError::Maintenance { work: admin::Work::Migrated }),
+            (false, _) => Err(StorageError::Maintenance { work: admin::Work::Elsewhere }),
+            (true, false) => {
+                let now = Stamp::from_micros(row.try_get(0)?);
+                Ok(Self { now, transaction: row.try_get(1)? })
+            }
+        }
+    }
+}
+
 impl Loader<'_, '_, '_> {
     /// Locks what `needs` names and reads the heads, the leases and the revisions.
+    ///
+    /// # Errors
+    /// `Maintenance` when writes are refused.
     pub(super) async fn lock(&mut self, needs: &Needs) -> Result<Moment> {
         if needs.holders == HolderNeeds::Write {
             self.tx.run(HOLDERS).await?;
@@ -44,10 +71,13 @@ impl Loader<'_, '_, '_> {
         if needs.holders != HolderNeeds::None {
             self.cache.holders = load_holders(self.tx.connection()).await?;
         }
+        if needs.deletes_bytes {
+            let rows = self.tx.run(BYTES).await?;
+            let free = rows.first().map_or(Ok(false), |row| row.try_get(0))?;
+            self.read.bytes_are_needed = !free;
+        }
         let rows = self.tx.run(MOMENT).await?;
-        let row = rows.first().ok_or_else(|| StorageError::internal("there is no time"))?;
-        let now = Stamp::from_micros(row.try_get(0)?);
-        Ok(Moment { now, transaction: row.try_get(1)? })
+        Moment::of(rows.first().ok_or_else(|| StorageError::internal("there is no time"))?)
     }
 
     /// Every session that the batch works on.

@@ -41,7 +41,7 @@ pub use admin::SqlAdmin;
 pub(in crate::adapters) use admin::TargetDatabase;
 pub(in crate::adapters) use database::{Connection, Location, Pool};
 pub(in crate::adapters) use follow::Followers;
-pub(in crate::adapters) use migrate::migrate;
+pub(in crate::adapters) use migrate::{has_moved, migrate};
 pub(in crate::adapters) use store::Opened;
 pub use store::SqlStore;
 pub(in crate::adapters) use time::Timekeeper;

@@ -97,6 +97,8 @@ pub(super) struct Read {
     /// Entries that were not used for the longest time, in that order.
     pub(super) least_used: HashMap<TenantNo, Vec<CacheKey>>,
     pub(super) artifacts: HashMap<(TenantNo, ArtifactId), ArtifactFact>,
+    /// Whether another process needs bytes of artifacts to which nothing refers any more.
+    pub(super) bytes_are_needed: bool,
 }
 
 /// How much of a head is written.

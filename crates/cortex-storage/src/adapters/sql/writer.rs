@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     adapters::postgres::Notifier,
+    admin,
     config::{Buffers, StorageConfig},
     error::{Result, StorageError},
     journal::{Entry, HolderFacts, SessionHead, SessionNo},
@@ -156,12 +157,16 @@ impl Writer {
 
     /// Attempts to commit `batch` as long as that may help.
     async fn persist(&mut self, batch: &mut [Box<dyn Waiting>], careful: bool) -> Result<()> {
-        let until = Instant::now() + self.location.retry_for();
+        let begun = Instant::now();
         let (mut careful, mut pause) = (careful, FIRST_PAUSE);
         loop {
             let outcome = self.attempt(batch, careful).await;
-            let again = outcome.as_ref().is_err_and(may_pass) && Instant::now() + pause < until;
-            if !again {
+            let until = match &outcome {
+                Err(error) if may_pass(error) => begun + self.location.retry_for(),
+                Err(StorageError::Maintenance { work: admin::Work::Elsewhere }) => begun + LINGER,
+                _ => return outcome,
+            };
+            if Instant::now() + pause >= until {
                 return outcome;
             }
             tokio::time::sleep(pause).await;
@@ -306,6 +311,8 @@ impl Writer {
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long the server may take to hear that whoever forbade writes has left.
+const LINGER: Duration = Duration::from_millis(250);
 /// How often the server is asked what became of a transaction.
 const QUESTIONS: u32 = 20;
 
@@ -375,8 +382,10 @@ async fn outcome_of(
 }
 
 fn report(error: &StorageError, sessions: usize) {
-    if is_of_one_write(error) || matches!(error, StorageError::Contended { .. }) {
-        tracing::debug!(%error, sessions, "a transaction is done again");
+    let is_usual =
+        matches!(error, StorageError::Contended { .. } | StorageError::Maintenance { .. });
+    if is_of_one_write(error) || is_usual {
+        tracing::debug!(%error, sessions, "a transaction was not done");
     } else {
         tracing::warn!(%error, sessions, "a transaction failed");
     }
