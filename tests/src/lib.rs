@@ -11,7 +11,7 @@ mod upstream;
 
 pub use binary::{binary, npm_binary, repository};
 pub use curl::{Answer, curl};
-pub use mesh::{Mesh, Options, Topology};
+pub use mesh::{Mesh, Options, SmallDisk, Topology};
 pub use sse::{Frame, frames};
 pub use upstream::Upstream;
 

@@ -28,6 +28,38 @@ pub struct Options {
     pub manifests: Option<PathBuf>,
     /// More environment.
     pub environment: Vec<(String, String)>,
+    /// A directory of the mesh that is a small disk of its own, empty at each start.
+    pub small_disk: Option<SmallDisk>,
+}
+
+/// A directory that is a file system of a few mebibytes, for the processes that are started in it alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SmallDisk {
+    /// Where, inside the directory of the mesh.
+    pub directory: String,
+    /// How large.
+    pub mebibytes: u32,
+}
+
+impl SmallDisk {
+    /// A command that runs `program` where `directory` of `mesh` is the small disk.
+    ///
+    /// # Panics
+    /// When the machine lets nobody mount, with the way to get it.
+    fn command(&self, mesh: &Path, program: &Path) -> Command {
+        const MOUNT: &str = "mount -t tmpfs -o size=\"$1\" tmpfs \"$0\" && shift && exec \"$@\"";
+        let tried = Command::new("unshare").args(["-rm", "true"]).status();
+        assert!(
+            tried.is_ok_and(|status| status.success()),
+            "a small disk needs user namespaces: sysctl -w kernel.unprivileged_userns_clone=1"
+        );
+        let directory = mesh.join(&self.directory);
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let mut command = Command::new("unshare");
+        command.args(["-rm", "sh", "-c", MOUNT]).arg(directory);
+        command.arg(format!("{}m", self.mebibytes)).arg(program);
+        command
+    }
 }
 
 impl Options {
@@ -35,6 +67,13 @@ impl Options {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// A small disk.
+    #[must_use]
+    pub fn small_disk(mut self, directory: &str, mebibytes: u32) -> Self {
+        self.small_disk = Some(SmallDisk { directory: directory.to_owned(), mebibytes });
         self
     }
 
@@ -111,6 +150,12 @@ impl Mesh {
         started.elapsed()
     }
 
+    /// Starts it again, when nothing runs, in another way than before.
+    pub async fn restart_as(&mut self, options: Options) {
+        self.options = options;
+        self.restart().await;
+    }
+
     /// Deletes everything that was stored. Nothing may run.
     ///
     /// # Panics
@@ -137,7 +182,12 @@ impl Mesh {
 
     /// Runs the `cortex` command against this mesh.
     pub fn cortex(&self) -> Command {
-        let mut command = Command::new(binary("cortex"));
+        self.cortex_on(None)
+    }
+
+    /// The same, where a directory of the mesh is a small disk.
+    pub fn cortex_on(&self, disk: Option<&SmallDisk>) -> Command {
+        let mut command = self.program(disk);
         self.prepare(&mut command);
         command.env("CORTEX_URL", self.gateway());
         command
@@ -232,7 +282,7 @@ impl Mesh {
             .expect("a log");
         let manifests =
             self.options.manifests.clone().unwrap_or_else(|| repository().join("manifests"));
-        let mut command = Command::new(binary("cortex"));
+        let mut command = self.program(self.options.small_disk.as_ref());
         self.prepare(&mut command);
         command
             .args(arguments)
@@ -245,6 +295,14 @@ impl Mesh {
             .stdout(log.try_clone().expect("a log"))
             .stderr(log);
         command.spawn().expect("the binary starts")
+    }
+
+    fn program(&self, disk: Option<&SmallDisk>) -> Command {
+        let program = binary("cortex");
+        match disk {
+            Some(disk) => disk.command(self.directory.path(), &program),
+            None => Command::new(program),
+        }
     }
 
     fn prepare(&self, command: &mut Command) {

@@ -38,6 +38,9 @@ pub struct StorageConfig {
     pub request_retention: Duration,
     /// How long an import may bring nothing before it is given up: 10 s to 1 h.
     pub import_lease: Duration,
+    /// How long a backup, a check, a migration or a pruning waits for whoever reads what it tells, before it
+    /// is given up: 1s to 10m.
+    pub reader_patience: Duration,
     /// Bounds of requests.
     pub limits: Limits,
     /// Bounds of what waits in memory.
@@ -60,6 +63,7 @@ impl Default for StorageConfig {
             content: ByteSize::kib(4),
             request_retention: Duration::from_secs(24 * 3600),
             import_lease: Duration::from_secs(600),
+            reader_patience: Duration::from_secs(60),
             limits: Limits::default(),
             buffers: Buffers::default(),
             artifacts: ArtifactConfig::default(),
@@ -258,6 +262,9 @@ impl Validate for StorageConfig {
         }
         if !(hour / 360..=hour).contains(&self.import_lease.get()) {
             problems.add(path.key("import_lease"), "must be 10s to 1h");
+        }
+        if !(hour / 3600..=hour / 6).contains(&self.reader_patience.get()) {
+            problems.add(path.key("reader_patience"), "must be 1s to 10m");
         }
         let limits = path.key("limits");
         if !(1..=1024).contains(&self.limits.log_parts) {

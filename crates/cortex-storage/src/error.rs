@@ -387,6 +387,12 @@ pub enum StorageError {
         /// What it says.
         detail: String,
     },
+    /// Nobody took an answer of administration for too long.
+    #[error("nobody took the next answer for {patience:?}, and the work was given up")]
+    ReaderTooSlow {
+        /// How long was waited.
+        patience: std::time::Duration,
+    },
     /// Another work of administration is under way.
     #[error("another {work} is under way; one at a time")]
     AdminBusy {
@@ -522,6 +528,7 @@ impl StorageError {
             Self::BackupInvalid { .. } => (Kind::InvalidArgument, "BACKUP_INVALID"),
             Self::BackupTooNew { .. } => (Kind::FailedPrecondition, "BACKUP_TOO_NEW"),
             Self::TargetUnreachable { .. } => (Kind::FailedPrecondition, "TARGET_UNREACHABLE"),
+            Self::ReaderTooSlow { .. } => (Kind::DeadlineExceeded, "READER_TOO_SLOW"),
             Self::AdminBusy { .. } => (Kind::FailedPrecondition, "ADMIN_BUSY"),
             Self::Maintenance { .. } => (Kind::Unavailable, "STORAGE_MAINTENANCE"),
             Self::DiskFull { .. } => (Kind::ResourceExhausted, "DISK_FULL"),

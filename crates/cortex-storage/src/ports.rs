@@ -363,10 +363,14 @@ pub trait ArtifactStore: Send + Sync + 'static {
     /// Deletes an artifact.
     async fn delete_artifact(&self, tenant: &Tenant, id: &ArtifactId) -> Result<()>;
     /// Forgets bytes that no artifact refers to, at most so many, and answers their names. Nothing will
-    /// ever refer to them again.
+    /// ever refer to them again. While a work of administration is under way it forgets none.
     async fn release_blobs(&self, most: usize) -> Result<Vec<BlobName>>;
     /// Which of these names are those of bytes that something may refer to.
     async fn known_blobs(&self, names: &[BlobName]) -> Result<HashSet<BlobName>>;
+    /// Whether bytes may be deleted that the database does not know. Not while a work of administration is
+    /// under way, which may be about to refer to them, and not when the installation lives on in another
+    /// database.
+    async fn may_sweep(&self) -> Result<bool>;
     /// Which database this is. The same for ever.
     async fn store_id(&self) -> Result<StoreId>;
 }

@@ -134,7 +134,8 @@ impl Storage {
             Some(Location::S3 { bucket, prefix }) => format!("s3://{bucket}/{prefix}"),
         };
         let admin = SqlAdmin::new(store.clone(), config.clone());
-        let admin = AdminApi::new(Arc::new(admin), depot.clone(), artifacts);
+        let admin =
+            AdminApi::new(Arc::new(admin), depot.clone(), artifacts, config.reader_patience.get());
         let keeper = Arc::new(KeeperTask::start(keeper));
         Ok(Self { store, depot, keeper, config, admin })
     }

@@ -194,7 +194,6 @@ CREATE INDEX executions_claimant ON executions (tenant, claimant_instance, execu
 CREATE TABLE outcomes (
     tenant       INTEGER NOT NULL,
     execution_id BLOB    NOT NULL,
-    session      INTEGER NOT NULL,
     result       TEXT    NOT NULL,
     error        TEXT    NOT NULL,
     details_type TEXT,

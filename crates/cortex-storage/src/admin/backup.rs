@@ -40,8 +40,6 @@ pub async fn backup(
     depot: Option<&Depot>,
     out: &Outlet<BackupPiece>,
 ) -> Result<()> {
-    // What is in the snapshot must not be deleted while it is read.
-    let _pin = depot.map(Depot::pin);
     let mut dump = store.dump(DumpScope::Backup).await?;
     let facts = dump.facts();
     let header = Header {

@@ -26,7 +26,6 @@ pub async fn check_bytes(
     checked: &mut Checked,
     out: &Outlet<CheckEvent>,
 ) -> Result<()> {
-    let _pin = depot.pin();
     let mut dump = store.dump(DumpScope::Backup).await?;
     let mut pace = Pace::new("bytes of artifacts", 0, Unit::Bytes);
     let mut after = String::new();

@@ -1,10 +1,8 @@
 //! Refusing writes for a while.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, Ordering},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::turnstile::Hold;
 use crate::error::{Result, StorageError};
 
 /// What keeps others from writing.
@@ -16,19 +14,11 @@ pub enum Work {
     Migration,
     /// It was copied: what would be written now would not be there.
     Migrated,
+    /// Another replica does one of these, or compacts the database.
+    Elsewhere,
 }
 
 impl Work {
-    const ALL: [Self; 3] = [Self::Restore, Self::Migration, Self::Migrated];
-
-    fn number(self) -> u8 {
-        match self {
-            Self::Restore => 1,
-            Self::Migration => 2,
-            Self::Migrated => 3,
-        }
-    }
-
     /// Why writes are refused, for a person.
     pub fn reason(self) -> &'static str {
         match self {
@@ -37,13 +27,23 @@ impl Work {
             Self::Migrated => {
                 "the installation was copied into another database; restart it with that one"
             }
+            Self::Elsewhere => {
+                "another replica of storage restores, copies or compacts the installation"
+            }
         }
     }
 }
 
 /// Whether writes are refused, and why.
-#[derive(Debug, Default)]
-pub struct Maintenance(AtomicU8);
+#[derive(Default)]
+pub struct Maintenance(Mutex<Refusal>);
+
+#[derive(Default)]
+struct Refusal {
+    work: Option<Work>,
+    /// What makes others refuse them too.
+    hold: Option<Hold>,
+}
 
 impl Maintenance {
     /// Refuses writes from now on.
@@ -51,10 +51,13 @@ impl Maintenance {
     /// # Errors
     /// `Maintenance` when they are refused already.
     pub fn begin(self: &Arc<Self>, work: Work) -> Result<Freeze> {
-        let begun = self.0.compare_exchange(0, work.number(), Ordering::SeqCst, Ordering::SeqCst);
-        match begun {
-            Ok(_) => Ok(Freeze { maintenance: Arc::clone(self) }),
-            Err(_) => Err(self.check().err().unwrap_or(StorageError::Overloaded)),
+        let mut refusal = self.refusal();
+        match refusal.work {
+            Some(work) => Err(StorageError::Maintenance { work }),
+            None => {
+                refusal.work = Some(work);
+                Ok(Freeze(Arc::clone(self)))
+            }
         }
     }
 
@@ -63,32 +66,44 @@ impl Maintenance {
     /// # Errors
     /// `Maintenance` when they are not.
     pub fn check(&self) -> Result<()> {
-        let number = self.0.load(Ordering::SeqCst);
-        match Work::ALL.into_iter().find(|work| work.number() == number) {
+        match self.refusal().work {
             Some(work) => Err(StorageError::Maintenance { work }),
             None => Ok(()),
         }
     }
+
+    /// Refuses writes for good: the installation lives on in another database.
+    pub fn migrated(&self) {
+        self.refusal().work = Some(Work::Migrated);
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, Refusal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Writes are refused until this is dropped.
-#[derive(Debug)]
-pub struct Freeze {
-    maintenance: Arc<Maintenance>,
-}
+pub struct Freeze(Arc<Maintenance>);
 
 impl Freeze {
+    /// With what makes others refuse them too.
+    #[must_use]
+    pub fn holding(self, hold: Option<Hold>) -> Self {
+        self.0.refusal().hold = hold;
+        self
+    }
+
     /// Refuses writes until the process ends: the installation lives on in another database.
     pub fn stay(self) {
-        self.maintenance.0.store(Work::Migrated.number(), Ordering::SeqCst);
+        self.0.migrated();
     }
 }
 
 impl Drop for Freeze {
     fn drop(&mut self) {
-        let migrated = Work::Migrated.number();
-        if self.maintenance.0.load(Ordering::SeqCst) != migrated {
-            self.maintenance.0.store(0, Ordering::SeqCst);
+        let mut refusal = self.0.refusal();
+        if refusal.work != Some(Work::Migrated) {
+            *refusal = Refusal::default();
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Copying an installation into another database.
 
+use std::sync::Arc;
+
 use super::{
-    freeze::Work,
+    freeze::{Freeze, Work},
     progress::{Outlet, Pace, Progress, Unit},
     restore::disk_full,
     stats::RowCounts,
@@ -31,13 +33,14 @@ pub enum MigrateEvent {
 }
 
 /// Copies everything into the empty database at `url`, and compares it there. Writes are refused
-/// meanwhile, and after it until the process ends. Dropping the future leaves the other database empty.
+/// meanwhile, and for good after it. Dropping the future before it has compared everything leaves the
+/// other database empty; after that it goes on by itself.
 ///
 /// # Errors
 /// `TargetUnreachable`, `NotEmpty`, `DiskFull`, what either database says; `Internal` when the copy
 /// differs.
 pub async fn migrate(
-    store: &dyn AdminStore,
+    store: &Arc<dyn AdminStore>,
     url: &str,
     validate_only: bool,
     out: &Outlet<MigrateEvent>,
@@ -56,9 +59,22 @@ pub async fn migrate(
         copied.push(copying.copy(&mut *dump, number, table).await.map_err(disk_full)?);
     }
     copying.compare(&tables, &copied).await?;
-    copying.fill.commit().await.map_err(disk_full)?;
-    freeze.stay();
+    // From here on both databases must be told, even if nobody waits for it.
+    let conclusion = conclude(Arc::clone(store), copying.fill, freeze);
+    let concluded = tokio::spawn(conclusion).await;
+    concluded.map_err(|error| StorageError::internal(error.to_string()))??;
     Ok(migrated(&tables, false))
+}
+
+/// Makes the copy durable, and refuses writes here for good.
+async fn conclude(store: Arc<dyn AdminStore>, fill: Box<dyn Fill>, freeze: Freeze) -> Result<()> {
+    fill.commit().await.map_err(disk_full)?;
+    store.leave(freeze).await.map_err(|error| {
+        StorageError::internal(format!(
+            "everything was copied, but the database that was copied cannot note it ({error}): start no \
+             process with that one again"
+        ))
+    })
 }
 
 struct Copying<'a> {

@@ -26,4 +26,4 @@ pub use prune::{PruneEvent, PrunePlan, Pruned};
 pub use restore::{RestoreOptions, Restored, restore};
 pub use stats::{RowCounts, StorageStats};
 pub use table::{Cell, Column, Kind, Row, TableDigest, TableHasher, TableShape};
-pub use turnstile::{Admitted, Turnstile};
+pub use turnstile::{Admitted, Hold, Turnstile};

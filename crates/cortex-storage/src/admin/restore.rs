@@ -50,8 +50,6 @@ pub async fn restore(
     options: RestoreOptions,
     bytes: impl Stream<Item = Result<Bytes>> + Send,
 ) -> Result<Restored> {
-    // Bytes are written before anything refers to them.
-    let _pin = depot.pin();
     let mut reading = Reading {
         store,
         blobs: depot.blobs(),

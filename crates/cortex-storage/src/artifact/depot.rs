@@ -1,13 +1,6 @@
 //! Uploads and downloads: bytes and what refers to them, each in its turn.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cortex_core::{ArtifactId, SessionId};
@@ -47,8 +40,6 @@ pub struct Depot {
     max_size: u64,
     patience: Duration,
     places: Arc<Semaphore>,
-    /// How many need that nothing is deleted.
-    pins: Arc<AtomicUsize>,
 }
 
 impl Depot {
@@ -66,24 +57,12 @@ impl Depot {
             max_size: config.max_size.get(),
             patience: config.upload_patience.get(),
             places: Arc::new(Semaphore::new(config.max_uploads)),
-            pins: Arc::default(),
         }
     }
 
     /// Where the bytes are kept.
     pub fn blobs(&self) -> &dyn BlobStore {
         &*self.blobs
-    }
-
-    /// Keeps bytes that nothing refers to any more, or not yet, until the answer is dropped.
-    pub fn pin(&self) -> Pin {
-        self.pins.fetch_add(1, Ordering::SeqCst);
-        Pin(Arc::clone(&self.pins))
-    }
-
-    /// Whether somebody needs that nothing is deleted.
-    pub(super) fn is_pinned(&self) -> bool {
-        self.pins.load(Ordering::SeqCst) > 0
     }
 
     /// What is known about artifacts.
@@ -216,9 +195,6 @@ impl Depot {
 
     /// Deletes bytes that nothing refers to any more; says whether there may be more of them.
     pub(super) async fn release(&self) -> Result<bool> {
-        if self.is_pinned() {
-            return Ok(false);
-        }
         let released = self.store.release_blobs(RELEASED).await?;
         for blob in &released {
             self.discard(blob).await;
@@ -231,16 +207,6 @@ impl Depot {
         if let Err(error) = self.blobs.delete(blob).await {
             tracing::warn!(%error, %blob, "bytes that nothing refers to could not be deleted");
         }
-    }
-}
-
-/// Nothing is deleted until this is dropped.
-#[derive(Debug)]
-pub struct Pin(Arc<AtomicUsize>);
-
-impl Drop for Pin {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

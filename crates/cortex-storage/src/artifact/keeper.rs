@@ -63,7 +63,7 @@ impl Keeper {
 
     /// Deletes what has been there for the grace period and nothing refers to, and answers how much.
     pub(crate) async fn sweep(&self) -> Result<u64> {
-        if self.depot.is_pinned() {
+        if !self.depot.store.may_sweep().await? {
             return Ok(0);
         }
         let before = Stamp::now(&*self.clock).before(self.grace);

@@ -20,7 +20,7 @@ mod keeper;
 mod range;
 
 pub use content::{BlobEntry, BlobName, StoreId};
-pub use depot::{Depot, Pin, UploadRequest};
+pub use depot::{Depot, UploadRequest};
 pub use digest::Digest;
 pub use download::{Download, PIECE};
 pub use ingest::Expected;

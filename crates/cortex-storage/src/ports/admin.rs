@@ -2,8 +2,8 @@
 
 use crate::{
     admin::{
-        CheckEvent, Checked, Freeze, Outlet, PruneEvent, PrunePlan, Pruned, Row, StorageStats,
-        TableDigest, TableShape, Work,
+        Admitted, CheckEvent, Checked, Freeze, Outlet, PruneEvent, PrunePlan, Pruned, Row,
+        StorageStats, TableDigest, TableShape, Work,
     },
     artifact::{BlobName, Digest},
     error::Result,
@@ -77,6 +77,9 @@ pub trait Fill: Send {
 /// The installation as a whole, all tenants together.
 #[tonic::async_trait]
 pub trait AdminStore: Send + Sync + 'static {
+    /// Enters for a work of administration, of which one runs at a time in all replicas. Meanwhile no
+    /// bytes of artifacts are deleted.
+    async fn admit(&self, work: &'static str) -> Result<Admitted>;
     /// What it holds.
     async fn stats(&self) -> Result<StorageStats>;
     /// Opens a snapshot. Writers go on.
@@ -89,8 +92,11 @@ pub trait AdminStore: Send + Sync + 'static {
     async fn probe_target(&self, url: &str) -> Result<()>;
     /// Connects to another database, brings it to this schema, and begins to fill it.
     async fn fill_target(&self, url: &str, tables: &[TableShape]) -> Result<Box<dyn Fill>>;
-    /// Refuses writes until the answer is dropped; those that wait are done before.
+    /// Refuses writes in all replicas until the answer is dropped; those that wait are done before.
     async fn freeze(&self, work: Work) -> Result<Freeze>;
+    /// Refuses writes for good, in all replicas and after they are started anew: the installation lives on
+    /// in another database.
+    async fn leave(&self, freeze: Freeze) -> Result<()>;
     /// Looks for damage, and tells of it.
     async fn check(&self, full: bool, out: &Outlet<CheckEvent>) -> Result<Checked>;
     /// Deletes what the plan says, in steps between other writes.

@@ -1,6 +1,6 @@
 //! AdminService.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cortex_rpc::to_status;
 use futures::{Stream, StreamExt, stream};
@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Answers, scope_of};
+use super::{Answers, attended::attended, scope_of};
 use crate::{
-    admin::{self, CheckEvent, MigrateEvent, Outlet, PruneEvent, Turnstile},
+    admin::{self, CheckEvent, MigrateEvent, Outlet, PruneEvent},
     artifact::Depot,
     convert::{
         self, check_to_proto, migrate_to_proto, piece_to_proto, proto, prune_to_proto,
@@ -29,13 +29,36 @@ pub struct AdminApi {
     depot: Depot,
     /// Where the bytes of artifacts are, for people.
     artifacts: String,
-    turnstile: Turnstile,
+    /// How long a reader may take for an answer.
+    patience: Duration,
 }
 
 impl AdminApi {
-    /// The service on `store` and the bytes of artifacts in `depot`, which are at `artifacts`.
-    pub fn new(store: Arc<dyn AdminStore>, depot: Depot, artifacts: String) -> Self {
-        Self { store, depot, artifacts, turnstile: Turnstile::default() }
+    /// The service on `store` and the bytes of artifacts in `depot`, which are at `artifacts`. A work of
+    /// which nobody takes the next answer for `patience` is given up.
+    pub fn new(
+        store: Arc<dyn AdminStore>,
+        depot: Depot,
+        artifacts: String,
+        patience: Duration,
+    ) -> Self {
+        Self { store, depot, artifacts, patience }
+    }
+
+    /// What `work` tells, converted, and its error if it ends with one.
+    fn told<T, U, F>(&self, work: impl FnOnce(Outlet<T>) -> F, convert: fn(T) -> U) -> Answers<U>
+    where
+        T: Send + 'static,
+        U: Send + 'static,
+        F: Future<Output = StorageResult<()>> + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel(1);
+        let work = work(Outlet::new(sender));
+        let events = ReceiverStream::new(receiver).map(move |event| Some(Ok(convert(event))));
+        let end =
+            stream::once(work).map(|outcome| outcome.err().map(|error| Err(to_status(error))));
+        let answers = stream::select(events, end).filter_map(std::future::ready).boxed();
+        attended(answers, self.patience)
     }
 }
 
@@ -48,32 +71,21 @@ fn of_administrator<T>(request: Request<T>) -> Result<T, Status> {
     }
 }
 
-/// What `work` tells, and its error if it ends with one.
-fn told<T, U, F>(work: impl FnOnce(Outlet<T>) -> F, convert: fn(T) -> U) -> Answers<U>
-where
-    T: Send + 'static,
-    U: Send + 'static,
-    F: Future<Output = StorageResult<()>> + Send + 'static,
-{
-    let (sender, receiver) = mpsc::channel(1);
-    let work = work(Outlet::new(sender));
-    let events = ReceiverStream::new(receiver).map(move |event| Some(Ok(convert(event))));
-    let end = stream::once(work).map(|outcome| outcome.err().map(|error| Err(to_status(error))));
-    stream::select(events, end).filter_map(std::future::ready).boxed()
-}
-
-/// The bytes of an upload, from the first message on.
+/// The bytes of an upload, from the first message on. Each must come in the time that uploads have.
 fn bytes_of(
+    depot: Depot,
     first: proto::RestoreStorageRequest,
     rest: Streaming<proto::RestoreStorageRequest>,
 ) -> impl Stream<Item = StorageResult<bytes::Bytes>> + Send {
+    let data = |request: proto::RestoreStorageRequest| request.content.unwrap_or_default().data;
     let broken = |status: Status| StorageError::BackupInvalid {
         detail: format!("the upload broke off: {}", status.message()),
     };
-    stream::once(async { Ok(first) }).chain(rest).map(move |request| {
-        let request = request.map_err(broken)?;
-        Ok(request.content.unwrap_or_default().data)
-    })
+    let rest = stream::try_unfold((depot, rest), move |(depot, mut rest)| async move {
+        let next = depot.next(rest.message()).await?.map_err(broken)?;
+        Ok(next.map(|request| (data(request), (depot, rest))))
+    });
+    stream::once(async move { Ok(data(first)) }).chain(rest)
 }
 
 #[tonic::async_trait]
@@ -98,14 +110,14 @@ impl proto::admin_service_server::AdminService for AdminApi {
         request: Request<proto::BackupStorageRequest>,
     ) -> Result<Response<Self::BackupStorageStream>, Status> {
         let without_artifacts = of_administrator(request)?.without_artifacts;
-        let admitted = self.turnstile.enter("backup").map_err(to_status)?;
+        let admitted = self.store.admit("backup").await.map_err(to_status)?;
         let (store, depot) = (Arc::clone(&self.store), self.depot.clone());
         let work = move |out| async move {
             let _admitted = admitted;
             let depot = Some(&depot).filter(|_| !without_artifacts);
             admin::backup(&*store, depot, &out).await
         };
-        Ok(Response::new(told(work, piece_to_proto)))
+        Ok(Response::new(self.told(work, piece_to_proto)))
     }
 
     async fn restore_storage(
@@ -115,9 +127,9 @@ impl proto::admin_service_server::AdminService for AdminApi {
         let mut requests = of_administrator(request)?;
         let first = requests.message().await?.unwrap_or_default();
         let options = convert::restore_options(&first).map_err(to_status)?;
-        let _admitted = self.turnstile.enter("restore").map_err(to_status)?;
+        let _admitted = self.store.admit("restore").await.map_err(to_status)?;
         let valid = options.validate_only;
-        let bytes = bytes_of(first, requests);
+        let bytes = bytes_of(self.depot.clone(), first, requests);
         let restored = admin::restore(&*self.store, &self.depot, options, bytes).await;
         let restored = restored.map_err(to_status)?;
         if !valid {
@@ -131,7 +143,7 @@ impl proto::admin_service_server::AdminService for AdminApi {
         request: Request<proto::CheckStorageRequest>,
     ) -> Result<Response<Self::CheckStorageStream>, Status> {
         let full = of_administrator(request)?.full;
-        let admitted = self.turnstile.enter("check").map_err(to_status)?;
+        let admitted = self.store.admit("check").await.map_err(to_status)?;
         let (store, depot) = (Arc::clone(&self.store), self.depot.clone());
         let work = move |out: Outlet<CheckEvent>| async move {
             let _admitted = admitted;
@@ -139,7 +151,7 @@ impl proto::admin_service_server::AdminService for AdminApi {
             admin::check_bytes(&*store, &depot, full, &mut checked, &out).await?;
             out.tell(CheckEvent::Completed(checked)).await
         };
-        Ok(Response::new(told(work, check_to_proto)))
+        Ok(Response::new(self.told(work, check_to_proto)))
     }
 
     async fn migrate_storage(
@@ -148,14 +160,14 @@ impl proto::admin_service_server::AdminService for AdminApi {
     ) -> Result<Response<Self::MigrateStorageStream>, Status> {
         let request = of_administrator(request)?;
         let url = convert::target_url(&request.target_url).map_err(to_status)?.to_owned();
-        let admitted = self.turnstile.enter("migration").map_err(to_status)?;
+        let admitted = self.store.admit("migration").await.map_err(to_status)?;
         let store = Arc::clone(&self.store);
         let work = move |out: Outlet<MigrateEvent>| async move {
             let _admitted = admitted;
-            let migrated = admin::migrate(&*store, &url, request.validate_only, &out).await?;
+            let migrated = admin::migrate(&store, &url, request.validate_only, &out).await?;
             out.tell(MigrateEvent::Completed(migrated)).await
         };
-        Ok(Response::new(told(work, migrate_to_proto)))
+        Ok(Response::new(self.told(work, migrate_to_proto)))
     }
 
     async fn prune_storage(
@@ -163,13 +175,13 @@ impl proto::admin_service_server::AdminService for AdminApi {
         request: Request<proto::PruneStorageRequest>,
     ) -> Result<Response<Self::PruneStorageStream>, Status> {
         let plan = convert::prune_plan(&of_administrator(request)?).map_err(to_status)?;
-        let admitted = self.turnstile.enter("pruning").map_err(to_status)?;
+        let admitted = self.store.admit("pruning").await.map_err(to_status)?;
         let store = Arc::clone(&self.store);
         let work = move |out: Outlet<PruneEvent>| async move {
             let _admitted = admitted;
             let pruned = store.prune(&plan, &out).await?;
             out.tell(PruneEvent::Completed(pruned)).await
         };
-        Ok(Response::new(told(work, prune_to_proto)))
+        Ok(Response::new(self.told(work, prune_to_proto)))
     }
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod artifact;
+mod attended;
 mod cache;
 mod history;
 mod journal;

@@ -22,6 +22,7 @@ use cortex_rpc::Transport;
 use cortex_storage::{CacheBounds, Limits, Storage, StorageConfig};
 use cortex_testkit::{Postgres, PostgresDatabase};
 use prost_types::Any;
+use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 use tonic::{Code, Status};
 
@@ -86,7 +87,7 @@ pub struct Fixture {
     pub clock: Arc<ManualClock>,
     transports: Vec<Transport>,
     calls: AtomicUsize,
-    config: StorageConfig,
+    pub config: StorageConfig,
     dir: TempDir,
     /// Dropped last.
     database: Option<PostgresDatabase<'static>>,
@@ -107,33 +108,28 @@ impl Fixture {
         Self::open_with(database, config()).await
     }
 
-    pub async fn open_with(database: Database, mut config: StorageConfig) -> Self {
+    pub async fn open_with(database: Database, config: StorageConfig) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let clock = Arc::new(ManualClock::new(SystemTime::now()));
         let postgres = (database != Database::Sqlite).then(|| Postgres::shared().database());
-        config.postgres.url = postgres.as_ref().map(|made| SecretString::new(made.url()));
         let count = if database == Database::PostgresReplicas { 2 } else { 1 };
-        let mut replicas = Vec::new();
-        for _ in 0..count {
-            let opened = Storage::open_at(config.clone(), dir.path(), clock.clone()).await;
-            replicas.push(opened.expect("storage opens"));
-        }
-        let transports = replicas.iter().map(Storage::transport).collect();
-        Self {
-            replicas,
-            clock,
-            transports,
-            calls: AtomicUsize::new(0),
-            config,
-            dir,
-            database: postgres,
-        }
+        Self::with(count, config, clock, dir, postgres).await
     }
 
     /// Runs a statement in the database, which is PostgreSQL.
     pub fn sql(&self, statement: &str) {
         let database = self.database.as_ref().expect("PostgreSQL");
         database.server().sql_in(database.name(), statement);
+    }
+
+    /// Runs a statement in whichever database it is.
+    pub async fn run(&self, statement: &'static str) {
+        if self.database.is_some() {
+            return self.sql(statement);
+        }
+        let url = format!("sqlite://{}", self.data_dir().join("cortex.db").display());
+        let mut conn = SqliteConnection::connect(&url).await.expect("the file");
+        sqlx::raw_sql(statement).execute(&mut conn).await.expect("the statement");
     }
 
     /// The way to the next replica.
@@ -144,9 +140,14 @@ impl Fixture {
 
     /// Another one of the same kind, empty, with the same time.
     pub async fn another(&self) -> Self {
+        self.another_with(self.config.clone()).await
+    }
+
+    /// The same with another configuration.
+    pub async fn another_with(&self, config: StorageConfig) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let postgres = self.database.as_ref().map(|_| Postgres::shared().database());
-        self.like(dir, postgres).await
+        Self::with(self.replicas.len(), config, self.clock.clone(), dir, postgres).await
     }
 
     /// One on the SQLite file of a directory, with the same time.
@@ -160,10 +161,23 @@ impl Fixture {
     }
 
     async fn like(&self, dir: TempDir, postgres: Option<PostgresDatabase<'static>>) -> Self {
-        let (clock, mut config) = (self.clock.clone(), self.config.clone());
+        let count = if postgres.is_some() { self.replicas.len() } else { 1 };
+        Self::with(count, self.config.clone(), self.clock.clone(), dir, postgres).await
+    }
+
+    async fn with(
+        count: usize,
+        mut config: StorageConfig,
+        clock: Arc<ManualClock>,
+        dir: TempDir,
+        postgres: Option<PostgresDatabase<'static>>,
+    ) -> Self {
         config.postgres.url = postgres.as_ref().map(|made| SecretString::new(made.url()));
-        let opened = Storage::open_at(config.clone(), dir.path(), clock.clone()).await;
-        let replicas = vec![opened.expect("storage opens")];
+        let mut replicas = Vec::new();
+        for _ in 0..count {
+            let opened = Storage::open_at(config.clone(), dir.path(), clock.clone()).await;
+            replicas.push(opened.expect("storage opens"));
+        }
         let transports = replicas.iter().map(Storage::transport).collect();
         let calls = AtomicUsize::new(0);
         Self { replicas, clock, transports, calls, config, dir, database: postgres }

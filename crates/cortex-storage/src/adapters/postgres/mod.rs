@@ -17,7 +17,9 @@ mod value;
 
 use std::sync::Arc;
 
-use super::sql::{Connection, Location, Opened, Pool, SqlStore, Timekeeper, migrate};
+use super::sql::{
+    Connection, Location, Opened, Pool, SqlStore, Timekeeper, forget_writers, has_moved, migrate,
+};
 use crate::{
     config::{PostgresConfig, StorageConfig},
     error::Result,
@@ -45,6 +47,8 @@ pub async fn open(
     let location = PostgresLocation::parse(url, config)?;
     let mut conn = Connection::Postgres(location.writer().await?);
     migrate(&mut conn).await?;
+    forget_writers(&mut conn).await?;
+    let moved = has_moved(&mut conn).await?;
     tracing::info!(database = %location, "PostgreSQL is connected");
     let notifier = Arc::new(Notifier::default());
     let opened = Opened {
@@ -55,6 +59,7 @@ pub async fn open(
         time: time.map_or(Timekeeper::Database, Timekeeper::Clock),
         writers,
         others: Some(Arc::clone(&notifier)),
+        moved,
     };
     let store = SqlStore::start(opened, config);
     let (followers, stop) = (store.followers(), store.stopped());

@@ -65,8 +65,8 @@ impl ArtifactStore for SqlStore {
         if names.is_empty() {
             return Ok(names);
         }
-        self.write(ops::ForgetBytes { unused }).await?;
-        // Somebody may have used them again before that.
+        self.write(ops::ForgetBytes { unused, turnstile: self.turnstile.clone() }).await?;
+        // Somebody may have used them again before that, or they are not to be forgotten now.
         let kept = self.reader.known_bytes(&names).await?;
         names.retain(|name| !kept.contains(name));
         Ok(names)
@@ -74,6 +74,11 @@ impl ArtifactStore for SqlStore {
 
     async fn known_blobs(&self, names: &[BlobName]) -> Result<HashSet<BlobName>> {
         self.reader.known_bytes(names).await
+    }
+
+    async fn may_sweep(&self) -> Result<bool> {
+        let busy = self.turnstile.is_taken() || self.maintenance.check().is_err();
+        Ok(!busy && self.reader.may_sweep().await?)
     }
 
     async fn store_id(&self) -> Result<StoreId> {

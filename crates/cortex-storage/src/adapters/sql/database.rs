@@ -225,6 +225,14 @@ pub(super) enum Target<'c> {
 }
 
 impl<'c> Target<'c> {
+    /// The same, for one of several statements.
+    pub(super) fn again(&mut self) -> Target<'_> {
+        match self {
+            Self::Sqlite(conn) => Target::Sqlite(conn),
+            Self::Postgres(conn) => Target::Postgres(conn),
+        }
+    }
+
     /// Runs every statement of `sql`, until one fails. `keep` them prepared if they come up often.
     pub(super) async fn execute(
         self,

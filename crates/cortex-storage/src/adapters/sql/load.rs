@@ -39,9 +39,8 @@ pub(super) async fn load<'a>(
     let mut now = time.unwrap_or_default();
     if loader.cache.is_shared() {
         let moment = loader.lock(&needs).await?;
-        loader.tx.number = Some(moment.transaction);
         let before = loader.read.heads.values().map(|owned| owned.head.updated_at).max();
-        now = time.unwrap_or(moment.now).max(before.unwrap_or_default());
+        now = time.unwrap_or(moment).max(before.unwrap_or_default());
     }
     let mut by_number = loader.executions(&needs).await?;
     by_number.extend(loader.artifacts(&needs).await?);

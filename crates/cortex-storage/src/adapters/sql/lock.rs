@@ -11,9 +11,11 @@ use super::{
     cache::{TenantNo, load_holders},
     load::Loader,
     needs::{HolderNeeds, Needs},
+    row::Row,
     rows::{self, HEAD},
 };
 use crate::{
+    admin,
     error::{Result, StorageError},
     journal::SessionNo,
     tenant::Tenant,
@@ -22,19 +24,38 @@ use crate::{
 
 /// Who changes leases does so alone, since a registration voids a lease that a renewal prolongs.
 const HOLDERS: &str = "SELECT pg_advisory_xact_lock(7021952002)";
-const MOMENT: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, \
-    pg_current_xact_id()::text::bigint";
+/// Notes the batch, and takes a share of the right to write, which no other transaction may have while
+/// somebody forbids writes.
+const MOMENT: &str = "WITH noted AS (INSERT INTO writers (writer, batch, at) \
+    SELECT ?, ?, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
+    ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, at = excluded.at RETURNING at) \
+    SELECT at, \
+    CASE WHEN pg_try_advisory_xact_lock_shared(7021952006) THEN 1 ELSE 0 END, \
+    CASE WHEN EXISTS (SELECT 1 FROM moves) THEN 1 ELSE 0 END FROM noted";
+/// A share of the right to delete bytes of artifacts.
+const BYTES: &str =
+    "SELECT CASE WHEN pg_try_advisory_xact_lock_shared(7021952005) THEN 1 ELSE 0 END";
 
-/// The time by the database's clock, and the number of the transaction.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
-    pub(super) now: Stamp,
-    pub(super) transaction: i64,
+/// The time by the database's clock.
+///
+/// # Errors
+/// `Maintenance` when writes are refused.
+fn moment(row: &Row) -> Result<Stamp> {
+    let (welcome, moved): (bool, bool) = (row.try_get(1)?, row.try_get(2)?);
+    match (welcome, moved) {
+        (_, true) => Err(StorageError::Maintenance { work: admin::Work::Migrated }),
+        (false, _) => Err(StorageError::Maintenance { work: admin::Work::Elsewhere }),
+        (true, false) => Ok(Stamp::from_micros(row.try_get(0)?)),
+    }
 }
 
 impl Loader<'_, '_, '_> {
-    /// Locks what `needs` names and reads the heads, the leases and the revisions.
-    pub(super) async fn lock(&mut self, needs: &Needs) -> Result<Moment> {
+    /// Locks what `needs` names, reads the heads, the leases and the revisions, and answers the time by the
+    /// database's clock.
+    ///
+    /// # Errors
+    /// `Maintenance` when writes are refused.
+    pub(super) async fn lock(&mut self, needs: &Needs) -> Result<Stamp> {
         if needs.holders == HolderNeeds::Write {
             self.tx.run(HOLDERS).await?;
         }
@@ -44,10 +65,16 @@ impl Loader<'_, '_, '_> {
         if needs.holders != HolderNeeds::None {
             self.cache.holders = load_holders(self.tx.connection()).await?;
         }
-        let rows = self.tx.run(MOMENT).await?;
-        let row = rows.first().ok_or_else(|| StorageError::internal("there is no time"))?;
-        let now = Stamp::from_micros(row.try_get(0)?);
-        Ok(Moment { now, transaction: row.try_get(1)? })
+        if needs.deletes_bytes {
+            let rows = self.tx.run(BYTES).await?;
+            let free = rows.first().map_or(Ok(false), |row| row.try_get(0))?;
+            self.read.bytes_are_needed = !free;
+        }
+        let batch = self.tx.batch().ok_or_else(|| StorageError::internal("there is no batch"))?;
+        let mut script = self.tx.script();
+        script.push(MOMENT).bind(batch.writer.as_bytes().as_slice()).bind(batch.number);
+        let rows = self.tx.fetch(script).await?;
+        moment(rows.first().ok_or_else(|| StorageError::internal("there is no time"))?)
     }
 
     /// Every session that the batch works on.

@@ -34,6 +34,12 @@ const STEPS: &[Step] = &[
         sqlite: include_str!("../../../migrations/sqlite/0002_artifacts.sql"),
         postgres: include_str!("../../../migrations/postgres/0002_artifacts.sql"),
     },
+    Step {
+        version: 3,
+        min_compatible: 1,
+        sqlite: include_str!("../../../migrations/sqlite/0003_moves.sql"),
+        postgres: include_str!("../../../migrations/postgres/0003_moves.sql"),
+    },
 ];
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS schema_versions (
@@ -126,6 +132,11 @@ pub(super) async fn state(conn: &mut Connection) -> Result<(i64, i64)> {
         Some(row) => Ok((row.try_get(0)?, row.try_get(1)?)),
         None => Ok((0, 0)),
     }
+}
+
+/// Whether the installation was copied from here into another database, and lives on there.
+pub(in crate::adapters) async fn has_moved(conn: &mut Connection) -> Result<bool> {
+    Ok(Query::new("SELECT 1 FROM moves").first_on(conn.target()).await?.is_some())
 }
 
 #[cfg(test)]

@@ -70,6 +70,8 @@ pub(super) struct Needs {
     /// known what they referred to.
     pub(super) purges: Vec<PurgeRow>,
     pub(super) artifacts: HashSet<(TenantNo, ArtifactId)>,
+    /// Whether a work of administration needs bytes of artifacts that would be deleted.
+    pub(super) deletes_bytes: bool,
 }
 
 impl Needs {

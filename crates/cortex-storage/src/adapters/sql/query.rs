@@ -1,9 +1,9 @@
 //! One statement under construction: its text and its values.
 
-use futures::stream::BoxStream;
+use futures::{TryStreamExt, stream::BoxStream};
 
 use super::{
-    database::{Pool, Target},
+    database::{Connection, Pool, Target},
     row::Row,
     value::{ToValue, Value},
 };
@@ -87,6 +87,11 @@ impl Query {
     /// Every row.
     pub(super) async fn all_on(self, target: Target<'_>) -> Result<Vec<Row>> {
         Ok(target.fetch_all(self.sql, self.values, true).await?)
+    }
+
+    /// Every row, however long it takes: on a connection of one's own, for somebody who can leave.
+    pub(super) async fn unhurried(self, conn: &mut Connection) -> Result<Vec<Row>> {
+        Ok(self.stream(conn.target())?.try_collect().await?)
     }
 
     /// The first row. The query must not have many.

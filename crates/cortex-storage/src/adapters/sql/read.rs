@@ -13,7 +13,9 @@ mod records;
 mod sessions;
 mod texts;
 
+pub(super) use contents::contents_on;
 pub(super) use housekeeping::OldRequests;
+pub(super) use log::{log_parts, marks_on};
 
 use cortex_core::PageSize;
 use futures::TryStreamExt;

@@ -5,6 +5,8 @@
 //! filled up with rows of NULL to a power of two: so few different statements come up that all of them
 //! stay prepared.
 
+use uuid::Uuid;
+
 use super::{
     database::{Connection, Target},
     row::Row,
@@ -110,20 +112,35 @@ impl Script {
 pub(super) struct Transaction<'c> {
     conn: &'c mut Connection,
     open: bool,
-    /// The database's number for it, if it was asked.
-    pub(super) number: Option<i64>,
+    /// The batch that it commits, of a writer of a database that others write too.
+    batch: Option<Batch>,
+}
+
+/// A batch, by which a writer finds out later whether it was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Batch {
+    /// The writer: no other one ever has the same.
+    pub(super) writer: Uuid,
+    /// Rises with each batch.
+    pub(super) number: i64,
 }
 
 /// A commit that did not succeed.
 pub(super) struct CommitFailed {
     pub(super) error: sqlx::Error,
-    /// The transaction by its number, if it may have been committed all the same.
-    pub(super) unknown: Option<i64>,
+    /// The batch, if it may have been committed all the same.
+    pub(super) unknown: Option<Batch>,
 }
 
 impl<'c> Transaction<'c> {
-    pub(super) fn new(conn: &'c mut Connection) -> Self {
-        Self { conn, open: false, number: None }
+    pub(super) fn new(conn: &'c mut Connection, batch: Batch) -> Self {
+        let batch = conn.is_shared().then_some(batch);
+        Self { conn, open: false, batch }
+    }
+
+    /// The batch, which a transaction of a database that others write too must note.
+    pub(super) fn batch(&self) -> Option<Batch> {
+        self.batch
     }
 
     /// A script that opens the transaction if that has not happened.
@@ -166,8 +183,8 @@ impl<'c> Transaction<'c> {
         script.execute(self.conn).await.map_err(failed)?;
         let mut commit = Script::default();
         commit.push("COMMIT");
-        let number = self.number;
-        commit.execute(self.conn).await.map_err(|error| CommitFailed { error, unknown: number })
+        let unknown = self.batch;
+        commit.execute(self.conn).await.map_err(|error| CommitFailed { error, unknown })
     }
 }
 

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     adapters::postgres::Notifier,
-    admin::{Freeze, Maintenance, Work},
+    admin::{Freeze, Maintenance, Turnstile, Work},
     config::StorageConfig,
     error::{Result, StorageError},
     history::{Message, MessageQuery},
@@ -65,6 +65,8 @@ pub(in crate::adapters) struct Opened {
     pub(in crate::adapters) writers: u32,
     /// Tells other replicas.
     pub(in crate::adapters) others: Option<Arc<Notifier>>,
+    /// Whether the installation was copied into another database, and lives on there.
+    pub(in crate::adapters) moved: bool,
 }
 
 /// Storage on one database. The tasks that it owns end with its last owner; [`SqlStore::close`]
@@ -82,6 +84,8 @@ pub struct SqlStore {
     pub(super) location: Location,
     /// Whether writes are refused.
     pub(super) maintenance: Arc<Maintenance>,
+    /// Where works of administration enter.
+    pub(super) turnstile: Turnstile,
     /// Raised when what the writers remember is to be read anew.
     generation: Arc<AtomicU64>,
     pub(super) import_lease: Duration,
@@ -109,6 +113,10 @@ impl SqlStore {
         let (writes, waiting) = mpsc::channel(config.buffers.write_queue);
         let waiting = Arc::new(tokio::sync::Mutex::new(waiting));
         let mut conn = Some(opened.conn);
+        let maintenance = Arc::<Maintenance>::default();
+        if opened.moved {
+            maintenance.migrated();
+        }
         let generation = Arc::<AtomicU64>::default();
         let writers = (0..opened.writers).map(|_| {
             let place = (opened.location.clone(), conn.take());
@@ -129,7 +137,8 @@ impl SqlStore {
             hubs,
             import_lease: config.import_lease.get(),
             location: opened.location.clone(),
-            maintenance: Arc::default(),
+            maintenance,
+            turnstile: Turnstile::default(),
             generation,
             writers,
             stop: stop.clone().drop_guard(),
@@ -220,8 +229,8 @@ impl SqlStore {
         Ok(room)
     }
 
-    /// Refuses every other write until the answer is dropped, when those that came before are done and
-    /// what the writers remember is forgotten.
+    /// Refuses every other write of this process until the answer is dropped, when those that came before
+    /// are done and what the writers remember is forgotten.
     pub(super) async fn freeze(&self, work: Work) -> Result<Freeze> {
         let freeze = self.maintenance.begin(work)?;
         drop(self.quiet().await?);

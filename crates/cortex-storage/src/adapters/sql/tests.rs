@@ -95,7 +95,7 @@ pub(super) fn append(held: &(SessionId, HolderId), request: &str) -> Append {
     }
 }
 
-fn submit(session: &SessionId) -> Submit {
+pub(super) fn submit(session: &SessionId) -> Submit {
     Submit {
         session_id: session.clone(),
         command: Command { kind: CommandKind::Steer, name: "steer".into(), payload: payload() },

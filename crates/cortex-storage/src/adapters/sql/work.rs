@@ -97,6 +97,8 @@ pub(super) struct Read {
     /// Entries that were not used for the longest time, in that order.
     pub(super) least_used: HashMap<TenantNo, Vec<CacheKey>>,
     pub(super) artifacts: HashMap<(TenantNo, ArtifactId), ArtifactFact>,
+    /// Whether another process needs bytes of artifacts to which nothing refers any more.
+    pub(super) bytes_are_needed: bool,
 }
 
 /// How much of a head is written.
@@ -205,7 +207,7 @@ pub(super) struct Writes {
     pub(super) creations: Vec<Creation>,
     pub(super) holders: HashSet<HolderId>,
     pub(super) executions: IndexSet<(TenantNo, ExecutionId)>,
-    pub(super) outcomes: Vec<(TenantNo, ExecutionId, SessionNo, Outcome)>,
+    pub(super) outcomes: Vec<(TenantNo, ExecutionId, Outcome)>,
     pub(super) messages: Vec<(TenantNo, SessionNo, Message, Option<EntryText>)>,
     pub(super) contents: IndexMap<(SessionNo, MessageId), (TenantNo, NewContent)>,
     pub(super) removals: Vec<(TenantNo, SessionNo, MessageId)>,
@@ -364,7 +366,7 @@ impl Work<'_> {
     fn put_execution(&mut self, tenant: TenantNo, mut execution: Execution) {
         let id = execution.execution_id.clone();
         if let Some(outcome) = execution.outcome.take() {
-            self.writes.outcomes.push((tenant, id.clone(), execution.session, outcome));
+            self.writes.outcomes.push((tenant, id.clone(), outcome));
         }
         self.read.calls.insert((execution.session, execution.call_id.clone()));
         self.read.executions.insert((tenant, id.clone()), execution);

@@ -22,6 +22,8 @@ use tokio::{
     time::Instant,
 };
 
+use uuid::Uuid;
+
 use super::{
     cache::{Cache, OwnedHead, Wanted},
     database::{Connection, Location},
@@ -30,12 +32,13 @@ use super::{
     ops::Waiting,
     query::Query,
     rows::{self, HEAD, HEAD_TABLES},
-    script::{CommitFailed, Transaction},
+    script::{Batch, CommitFailed, Transaction},
     time::Timekeeper,
     work::Work,
 };
 use crate::{
     adapters::postgres::Notifier,
+    admin,
     config::{Buffers, StorageConfig},
     error::{Result, StorageError},
     journal::{Entry, HolderFacts, SessionHead, SessionNo},
@@ -73,6 +76,8 @@ pub(super) struct Writer {
     generation: Arc<AtomicU64>,
     /// When what is remembered was read.
     remembered: u64,
+    /// The last batch.
+    batch: Batch,
 }
 
 impl Writer {
@@ -94,6 +99,7 @@ impl Writer {
             least_content: config.content.as_usize(),
             generation: Arc::default(),
             remembered: 0,
+            batch: Batch { writer: Uuid::now_v7(), number: 0 },
         }
     }
 
@@ -156,12 +162,16 @@ impl Writer {
 
     /// Attempts to commit `batch` as long as that may help.
     async fn persist(&mut self, batch: &mut [Box<dyn Waiting>], careful: bool) -> Result<()> {
-        let until = Instant::now() + self.location.retry_for();
+        let begun = Instant::now();
         let (mut careful, mut pause) = (careful, FIRST_PAUSE);
         loop {
             let outcome = self.attempt(batch, careful).await;
-            let again = outcome.as_ref().is_err_and(may_pass) && Instant::now() + pause < until;
-            if !again {
+            let until = match &outcome {
+                Err(error) if may_pass(error) => begun + self.location.retry_for(),
+                Err(StorageError::Maintenance { work: admin::Work::Elsewhere }) => begun + LINGER,
+                _ => return outcome,
+            };
+            if Instant::now() + pause >= until {
                 return outcome;
             }
             tokio::time::sleep(pause).await;
@@ -193,7 +203,8 @@ impl Writer {
         let (Some(conn), Some(cache)) = (&mut self.conn, &mut self.cache) else {
             return Err(unconnected());
         };
-        let mut tx = Transaction::new(conn);
+        self.batch.number += 1;
+        let mut tx = Transaction::new(conn, self.batch);
         let mut work = load(&mut tx, cache, needs, time).await?;
         for write in &mut *batch {
             write.decide(&mut work);
@@ -306,6 +317,8 @@ impl Writer {
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long the server may take to hear that whoever forbade writes has left.
+const LINGER: Duration = Duration::from_millis(250);
 /// How often the server is asked what became of a transaction.
 const QUESTIONS: u32 = 20;
 
@@ -336,19 +349,18 @@ async fn settle(
     conn: &mut Option<Connection>,
 ) -> Result<()> {
     let error = StorageError::from(failed.error);
-    let Some(number) = failed.unknown.filter(|_| matches!(error, StorageError::Unreachable { .. }))
+    let Some(batch) = failed.unknown.filter(|_| matches!(error, StorageError::Unreachable { .. }))
     else {
         return Err(error);
     };
     *conn = None;
     let mut pause = FIRST_PAUSE;
     for _ in 0..QUESTIONS {
-        match outcome_of(number, location, conn).await.as_deref() {
-            Ok("committed") => return Ok(()),
-            Ok("aborted") => return Err(error),
-            // It still runs, or nobody answers.
-            Ok("in progress") | Err(_) => {}
-            Ok(_) => break,
+        match last_batch(batch.writer, location, conn).await {
+            Ok(last) if last == batch.number => return Ok(()),
+            Ok(_) => return Err(error),
+            // Its transaction still runs, or nobody answers.
+            Err(_) => {}
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -356,27 +368,42 @@ async fn settle(
     Err(StorageError::Io { detail: format!("the answer to a commit was lost: {error}") })
 }
 
-/// What became of a transaction.
-async fn outcome_of(
-    number: i64,
+/// The last batch of a writer that was committed. Waits for one that is being committed.
+async fn last_batch(
+    writer: Uuid,
     location: &Location,
     conn: &mut Option<Connection>,
-) -> Result<String> {
+) -> Result<i64> {
+    // The row is locked by whoever writes it, even if it is not there yet.
+    const LAST: &str = "INSERT INTO writers (writer, batch, at) VALUES (?, 0, 0) \
+        ON CONFLICT (writer) DO UPDATE SET batch = writers.batch RETURNING batch";
     if conn.is_none() {
         *conn = Some(location.writer().await?);
     }
     let Some(open) = conn else { return Err(unconnected()) };
-    let sql = "SELECT coalesce(pg_xact_status(?::text::xid8), 'forgotten')";
-    let row = Query::new(sql).bind(number)?.first_on(open.target()).await;
+    let row = Query::new(LAST).bind(writer.as_bytes().as_slice())?.first_on(open.target()).await;
     if row.is_err() {
         *conn = None;
     }
-    Ok(row?.map_or(Ok(String::new()), |row| row.try_get(0))?)
+    Ok(row?.map_or(Ok(0), |row| row.try_get(0))?)
+}
+
+/// How long a writer may take to look whether its last batch was committed: for much longer than it asks.
+const WRITER_RETENTION: Duration = Duration::from_secs(24 * 3600);
+
+/// Forgets writers of processes that are gone.
+pub(in crate::adapters) async fn forget_writers(conn: &mut Connection) -> Result<()> {
+    let sql = "DELETE FROM writers \
+        WHERE at < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - ?";
+    let retention = i64::try_from(WRITER_RETENTION.as_micros()).unwrap_or(i64::MAX);
+    Query::new(sql).bind(retention)?.all_on(conn.target()).await.map(drop)
 }
 
 fn report(error: &StorageError, sessions: usize) {
-    if is_of_one_write(error) || matches!(error, StorageError::Contended { .. }) {
-        tracing::debug!(%error, sessions, "a transaction is done again");
+    let is_usual =
+        matches!(error, StorageError::Contended { .. } | StorageError::Maintenance { .. });
+    if is_of_one_write(error) || is_usual {
+        tracing::debug!(%error, sessions, "a transaction was not done");
     } else {
         tracing::warn!(%error, sessions, "a transaction failed");
     }
@@ -478,26 +505,69 @@ mod tests {
     use cortex_testkit::Postgres;
 
     use super::*;
-    use crate::{adapters::postgres::PostgresLocation, config::StorageConfig};
+    use crate::{
+        adapters::postgres::{self, PostgresLocation},
+        config::StorageConfig,
+    };
+
+    /// Ends a transaction that noted `batch`, and answers what is found out about it.
+    async fn settled(location: &Location, batch: Batch, end: &str) -> Result<()> {
+        let mut conn = location.writer().await?;
+        for sql in ["BEGIN", &noting(batch), end] {
+            Query::new(sql).all_on(conn.target()).await?;
+        }
+        let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let failed = CommitFailed { error: lost.into(), unknown: Some(batch) };
+        let mut conn = Some(conn);
+        let settled = settle(failed, location, &mut conn).await;
+        assert!(conn.is_some(), "it is connected again");
+        settled
+    }
+
+    fn noting(Batch { writer, number }: Batch) -> String {
+        format!(
+            "INSERT INTO writers (writer, batch, at) VALUES ('\\x{}', {number}, 0) \
+             ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch",
+            writer.simple()
+        )
+    }
 
     #[tokio::test]
     async fn what_became_of_a_commit_without_an_answer_is_found_out() -> Result<()> {
         let database = Postgres::shared().database();
-        let location = PostgresLocation::parse(&database.url(), &StorageConfig::default())?;
-        let location = Location::Postgres(location);
-        for (end, committed) in [("COMMIT", true), ("ROLLBACK", false)] {
-            let mut conn = location.writer().await?;
-            let mut run = async |sql: &str| Query::new(sql).all_on(conn.target()).await;
-            run("BEGIN").await?;
-            let number = run("SELECT pg_current_xact_id()::text::bigint").await?;
-            run(end).await?;
-            let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-            let unknown = Some(number[0].try_get(0)?);
-            let failed = CommitFailed { error: lost.into(), unknown };
-            let mut conn = Some(conn);
-            let settled = settle(failed, &location, &mut conn).await;
-            assert_eq!(settled.is_ok(), committed, "{settled:?}");
-            assert!(conn.is_some(), "it is connected again");
+        let config = StorageConfig::default();
+        postgres::open(&database.url(), &config, None).await?;
+        let location = Location::Postgres(PostgresLocation::parse(&database.url(), &config)?);
+        let writer = Uuid::now_v7();
+        let ends = [("ROLLBACK", false), ("COMMIT", true), ("ROLLBACK", false), ("COMMIT", true)];
+        for (number, (end, committed)) in (1..).zip(ends) {
+            let settled = settled(&location, Batch { writer, number }, end).await;
+            assert_eq!(settled.is_ok(), committed, "batch {number}: {settled:?}");
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_still_goes_on_is_waited_for() -> Result<()> {
+        let database = Postgres::shared().database();
+        let config = StorageConfig::default();
+        postgres::open(&database.url(), &config, None).await?;
+        let location = Location::Postgres(PostgresLocation::parse(&database.url(), &config)?);
+        for number in 1..=2 {
+            let batch = Batch { writer: Uuid::from_u128(7), number };
+            let mut open = location.writer().await?;
+            for sql in ["BEGIN", &noting(batch)] {
+                Query::new(sql).all_on(open.target()).await?;
+            }
+            let mut conn = None;
+            let asked = last_batch(batch.writer, &location, &mut conn);
+            let commit = async {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Query::new("COMMIT").all_on(open.target()).await
+            };
+            let (last, committed) = tokio::join!(asked, commit);
+            committed?;
+            assert_eq!(last?, number);
         }
         Ok(())
     }

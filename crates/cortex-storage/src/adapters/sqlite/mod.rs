@@ -12,7 +12,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use cortex_core::Clock;
 
-use super::sql::{Connection, Location, Opened, Pool, SqlStore, Timekeeper, migrate};
+use super::sql::{Connection, Location, Opened, Pool, SqlStore, Timekeeper, has_moved, migrate};
 use crate::{config::StorageConfig, error::Result};
 
 pub(super) use connect::{SqliteLocation, close};
@@ -34,9 +34,10 @@ pub async fn open(
     let lock = location.lock()?;
     let mut conn = Connection::Sqlite(location.writer().await?);
     migrate(&mut conn).await?;
+    let moved = has_moved(&mut conn).await?;
     let pool = Pool::Sqlite(location.readers(config.readers).await?);
     let location = Location::Sqlite(location);
     let (lock, time) = (Some(lock), Timekeeper::Clock(clock));
-    let opened = Opened { location, conn, pool, lock, time, writers: 1, others: None };
+    let opened = Opened { location, conn, pool, lock, time, writers: 1, others: None, moved };
     Ok(SqlStore::start(opened, config))
 }

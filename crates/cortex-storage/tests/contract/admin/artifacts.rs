@@ -5,15 +5,15 @@ use std::{path::PathBuf, time::Duration};
 use super::*;
 
 contract! {
-    one replica:
     bytes_are_in_a_backup,
     bytes_may_be_left_out,
     bytes_that_cannot_be_restored_leave_nothing,
     missing_and_altered_bytes_are_found,
     artifacts_go_by_age,
+    bytes_stay_while_a_backup_may_need_them,
 }
 
-async fn upload(f: &Fixture, session: &str, data: &[u8]) -> Artifact {
+pub async fn upload(f: &Fixture, session: &str, data: &[u8]) -> Artifact {
     let body = |data: &[u8]| Some(HttpBody { data: data.to_vec().into(), ..HttpBody::default() });
     let (first, rest) = data.split_at(data.len().min(50_000));
     let first = UploadArtifactRequest {
@@ -41,7 +41,7 @@ async fn download(f: &Fixture, id: &str) -> Result<Vec<u8>, Status> {
 }
 
 /// Bytes that nothing else has.
-fn noise(seed: u8, length: usize) -> Vec<u8> {
+pub fn noise(seed: u8, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
     bytes
@@ -112,7 +112,8 @@ async fn missing_and_altered_bytes_are_found(f: &Fixture) {
     let session = f.session().await;
     let artifact = upload(f, &session, &noise(5, 1000)).await;
     let found = files(f);
-    let [file] = &*found else { panic!("one file: {found:?}") };
+    assert_eq!(found.len(), 1, "{found:?}");
+    let file = &found[0];
     let bytes = std::fs::read(file).expect("bytes");
     let mut altered = bytes.clone();
     altered[500] ^= 1;
@@ -130,6 +131,38 @@ async fn missing_and_altered_bytes_are_found(f: &Fixture) {
     std::fs::remove_file(file).expect("a file");
     assert_eq!(codes(false).await, expected("BYTES_MISSING"));
     assert_eq!(codes(true).await, expected("BYTES_MISSING"));
+}
+
+async fn bytes_stay_while_a_backup_may_need_them(f: &Fixture) {
+    let mut config = f.config.clone();
+    config.housekeeping_interval = cortex_config::Duration::from_millis(10);
+    let f = f.another_with(config).await;
+    let session = f.session().await;
+    let bytes = noise(8, 300_000);
+    let artifact = upload(&f, &session, &bytes).await;
+    let answer = f.admin().backup_storage(BackupStorageRequest::default()).await;
+    let mut pieces = answer.expect("a backup").into_inner();
+    let mut archive = Vec::new();
+    archive.push(pieces.next().await.expect("a piece").expect("it begins"));
+    let delete = DeleteArtifactRequest { artifact_id: artifact.id.clone() };
+    f.artifacts().delete_artifact(delete).await.expect("it is gone");
+    let rounds = tokio::time::Instant::now() + Duration::from_millis(300);
+    while tokio::time::Instant::now() < rounds {
+        assert_eq!(files(&f).len(), 1, "the backup needs it");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    while let Some(piece) = pieces.next().await {
+        archive.push(piece.expect("the backup goes on"));
+    }
+    drop(pieces);
+    while !files(&f).is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let archive: Vec<u8> =
+        archive.into_iter().flat_map(|piece| piece.content.unwrap_or_default().data).collect();
+    let other = f.another().await;
+    restore(&other, &archive).await.expect("a restore");
+    assert_eq!(download(&other, &artifact.id).await.expect("bytes"), bytes);
 }
 
 async fn artifacts_go_by_age(f: &Fixture) {

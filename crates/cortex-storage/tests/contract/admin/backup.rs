@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 
 contract! {
-    one replica:
     a_backup_is_restored,
     a_restored_conversation_goes_on,
     what_was_acknowledged_before_is_in_a_backup_under_load,

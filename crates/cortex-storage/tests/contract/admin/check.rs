@@ -3,7 +3,6 @@
 use super::*;
 
 contract! {
-    one replica:
     what_is_whole_has_no_findings,
 }
 

@@ -6,7 +6,6 @@ use cortex_testkit::Postgres;
 use super::*;
 
 contract! {
-    one replica:
     an_installation_is_copied_and_goes_on,
     an_installation_is_copied_into_postgresql_and_back,
     nothing_is_written_meanwhile_and_after,
@@ -97,17 +96,50 @@ async fn nothing_is_written_meanwhile_and_after(f: &Fixture) {
     let mut admin = f.admin();
     let mut events = admin.migrate_storage(request.clone()).await.expect("a copy").into_inner();
     events.next().await.expect("an event").expect("it begins");
-    let answer = held.append(&["content_delta"], JournalEffects::default()).await;
-    let status = refused(answer, Code::Unavailable, "STORAGE_MAINTENANCE");
-    assert!(cortex_rpc::fault(&status).retry_after.is_some());
+    let append = || held.append(&["content_delta"], JournalEffects::default());
+    // By each replica.
+    for _ in 0..2 {
+        let status = refused(append().await, Code::Unavailable, "STORAGE_MAINTENANCE");
+        assert!(cortex_rpc::fault(&status).retry_after.is_some());
+        let second = f.admin().check_storage(CheckStorageRequest::default()).await;
+        refused(second.map(|_| ()), Code::FailedPrecondition, "ADMIN_BUSY");
+    }
     // Whoever leaves ends it, and the other database is as empty as before.
     drop(events);
-    held.append(&["content_delta"], JournalEffects::default()).await.expect("an append");
+    for _ in 0..2 {
+        append().await.expect("an append");
+    }
     migrate(f, &url, false).await.expect("a copy");
-    let answer = held.append(&["content_delta"], JournalEffects::default()).await;
-    let status = refused(answer, Code::Unavailable, "STORAGE_MAINTENANCE");
-    assert!(status.message().contains("restart"), "{}", status.message());
-    f.entries(&held.session).await;
+    for _ in 0..2 {
+        let status = refused(append().await, Code::Unavailable, "STORAGE_MAINTENANCE");
+        assert!(status.message().contains("restart"), "{}", status.message());
+        f.entries(&held.session).await;
+    }
+}
+
+/// Also by processes that are started anew with the old database, until somebody says otherwise.
+#[tokio::test]
+async fn what_was_copied_is_left_for_good() {
+    for database in [Database::Sqlite, Database::PostgresReplicas] {
+        let mut f = Fixture::open(database).await;
+        conversation(&f).await;
+        let (_dir, url) = target();
+        migrate(&f, &url, false).await.expect("a copy");
+        f.reopen().await;
+        for _ in 0..2 {
+            let create = CreateSessionRequest { agent_name: "a".into(), ..Default::default() };
+            let answer = f.sessions().create_session(create).await;
+            let status = refused(answer, Code::Unavailable, "STORAGE_MAINTENANCE");
+            assert!(status.message().contains("restart"), "{}", status.message());
+            let (findings, _) = check(&f, true).await;
+            assert_eq!(findings, [], "it can still be read");
+        }
+        let refusal = migrate(&f, &url, false).await;
+        refused(refusal, Code::FailedPrecondition, "NOT_EMPTY");
+        f.run("DELETE FROM moves").await;
+        f.reopen().await;
+        f.session().await;
+    }
 }
 
 async fn a_migration_can_be_tried(f: &Fixture) {

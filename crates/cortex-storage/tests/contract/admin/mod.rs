@@ -7,6 +7,8 @@ mod migrate;
 mod prune;
 mod stats;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use cortex_proto::google::api::HttpBody;
 use futures::StreamExt;
@@ -15,9 +17,9 @@ use tonic::{Code, Status};
 use crate::support::*;
 
 contract! {
-    one replica:
     only_administrators_may,
     one_work_at_a_time,
+    who_stays_away_loses_the_work,
 }
 
 /// An archive with what was told beside it.
@@ -183,11 +185,47 @@ async fn only_administrators_may(f: &Fixture) {
     refused(answer.map(|_| ()), Code::PermissionDenied, "PERMISSION_DENIED");
 }
 
+/// A backup that nobody reads, and an upload that brings nothing, end by themselves.
+async fn who_stays_away_loses_the_work(f: &Fixture) {
+    const PATIENCE: cortex_config::Duration = cortex_config::Duration::from_millis(100);
+    let mut config = f.config.clone();
+    config.reader_patience = PATIENCE;
+    config.artifacts.upload_patience = PATIENCE;
+    let f = f.another_with(config).await;
+    artifacts::upload(&f, &f.session().await, &artifacts::noise(9, 1_000_000)).await;
+    let answer = f.admin().backup_storage(BackupStorageRequest::default()).await;
+    let mut pieces = answer.expect("a backup").into_inner();
+    pieces.next().await.expect("a piece").expect("it begins");
+    while let Err(busy) = f.admin().check_storage(CheckStorageRequest::default()).await {
+        refused::<()>(Err(busy), Code::FailedPrecondition, "ADMIN_BUSY");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let told = pieces.next().await.expect("an end");
+    refused(told.map(|_| ()), Code::DeadlineExceeded, "READER_TOO_SLOW");
+    let archive = back_up(&f).await.bytes;
+    let half = RestoreStorageRequest {
+        content: Some(HttpBody {
+            data: archive[..archive.len() / 2].to_vec().into(),
+            ..HttpBody::default()
+        }),
+        ..Default::default()
+    };
+    let pieces = futures::stream::iter([half]).chain(futures::stream::pending());
+    let other = f.another().await;
+    let answer = other.admin().restore_storage(pieces).await;
+    refused(answer, Code::DeadlineExceeded, "UPLOAD_TOO_SLOW");
+    for _ in 0..2 {
+        other.session().await;
+    }
+}
+
 async fn one_work_at_a_time(f: &Fixture) {
-    let mut admin = f.admin();
-    let running = admin.backup_storage(BackupStorageRequest::default()).await.expect("a backup");
-    let second = admin.check_storage(CheckStorageRequest::default()).await;
-    refused(second.map(|_| ()), Code::FailedPrecondition, "ADMIN_BUSY");
+    let running = f.admin().backup_storage(BackupStorageRequest::default()).await;
+    let running = running.expect("a backup");
+    for _ in 0..2 {
+        let second = f.admin().check_storage(CheckStorageRequest::default()).await;
+        refused(second.map(|_| ()), Code::FailedPrecondition, "ADMIN_BUSY");
+    }
     // Whoever leaves ends the work.
     drop(running);
     let (findings, end) = check(f, false).await;

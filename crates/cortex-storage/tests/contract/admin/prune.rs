@@ -9,7 +9,6 @@ use sqlx::{Connection, PgConnection};
 use super::*;
 
 contract! {
-    one replica:
     nothing_is_asked_for_and_nothing_goes,
     ended_sessions_go_by_age,
     sessions_of_any_status_go_by_age,
@@ -18,6 +17,7 @@ contract! {
     metrics_go_by_age_and_count,
     what_goes_twice_is_counted_once,
     what_would_go_is_counted,
+    what_forks_begin_with_stays,
     contents_are_freed_with_the_last_reference,
     space_is_given_back,
     wrong_bounds_are_named,
@@ -181,6 +181,61 @@ async fn what_would_go_is_counted(f: &Fixture) {
     for (collection, rows) in would.deleted {
         assert_eq!(before[&collection] - after[&collection], rows, "{collection}");
     }
+}
+
+async fn what_forks_begin_with_stays(f: &Fixture) {
+    let large = "l".repeat(100_000);
+    let say = async |session: &str, content: &str| {
+        let add = AddMessageRequest {
+            session_id: session.to_owned(),
+            role: MessageRole::User.into(),
+            content: content.to_owned(),
+            ..Default::default()
+        };
+        f.history().add_message(add).await.expect("a message");
+    };
+    let entries = async |session: &str| f.get_journal(session).await.head_sequence;
+    let parent = f.session().await;
+    say(&parent, &large).await;
+    let cut = entries(&parent).await;
+    let request = ForkJournalRequest { session_id: parent.clone(), ..Default::default() };
+    let forked = f.journal().fork_journal(request).await.expect("a fork").into_inner();
+    let fork = forked.session.expect("a session").id;
+    say(&parent, "to the parent").await;
+    let behind = entries(&parent).await - cut;
+    f.advance(2 * HOUR);
+    say(&fork, "to the fork").await;
+    let before = f.entries(&fork).await;
+    let request = PruneStorageRequest { session_age: hours(1), ..Default::default() };
+    let only = PruneStorageRequest { validate_only: true, ..request };
+    let would = prune(f, only).await;
+    assert_eq!((would.deleted["sessions"], would.deleted["journal_entries"]), (1, behind));
+    assert_eq!(would.freed_content_bytes, 0, "the fork has it");
+    assert_eq!(prune(f, request).await, would);
+    assert_eq!(f.entries(&fork).await, before, "the fork is whole");
+    let (findings, _) = check(f, true).await;
+    assert_eq!(findings, []);
+    // With the fork everything goes.
+    f.advance(2 * HOUR);
+    assert_eq!(prune(f, request).await.deleted["sessions"], 1);
+    assert_eq!(stats(f).await.content_bytes, 0);
+}
+
+/// Sessions that go together with their forks keep nothing for them.
+#[tokio::test]
+async fn what_goes_with_its_forks_is_counted_whole() {
+    let f = Fixture::open(Database::Sqlite).await;
+    let parent = f.session().await;
+    f.message(&parent).await;
+    let request = ForkJournalRequest { session_id: parent.clone(), ..Default::default() };
+    f.journal().fork_journal(request).await.expect("a fork");
+    let shared = f.get_journal(&parent).await.head_sequence;
+    f.advance(HOUR);
+    let request = PruneStorageRequest { session_age: hours(0), ..Default::default() };
+    let only = PruneStorageRequest { validate_only: true, ..request };
+    let would = prune(&f, only).await;
+    assert_eq!((would.deleted["sessions"], would.deleted["journal_entries"]), (2, shared));
+    assert_eq!(prune(&f, request).await, would);
 }
 
 async fn contents_are_freed_with_the_last_reference(f: &Fixture) {

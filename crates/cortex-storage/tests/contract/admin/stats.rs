@@ -3,7 +3,6 @@
 use super::*;
 
 contract! {
-    one replica:
     an_empty_installation_holds_nothing,
     everything_is_counted,
 }

@@ -34,6 +34,8 @@ pub(super) enum Of {
     Nothing,
     /// By the column `session`, if it is not NULL.
     Session,
+    /// By the execution that it names.
+    Execution,
     /// By this key: the session's number * 2^32 + a position.
     Clustered(&'static str),
 }
@@ -68,7 +70,7 @@ pub(super) const TABLES: &[Table] = &[
     table("creations", "", Meaning::Data, Of::Session),
     table("holders", "holders", Meaning::Lease, Of::Nothing),
     table("executions", "executions", Meaning::Data, Of::Session),
-    table("outcomes", "", Meaning::Data, Of::Session),
+    table("outcomes", "", Meaning::Data, Of::Execution),
     table("messages", "messages", Meaning::Data, Of::Clustered("message")),
     table("states", "states", Meaning::Data, Of::Session),
     table("records", "records", Meaning::Data, Of::Nothing),
@@ -83,7 +85,7 @@ pub(super) const TABLES: &[Table] = &[
 ];
 
 /// What the database says of itself.
-const OWN: &[&str] = &["schema_versions"];
+const OWN: &[&str] = &["schema_versions", "moves", "writers"];
 
 /// A table as a database has it.
 #[derive(Debug, Clone)]
@@ -219,15 +221,88 @@ fn kind_of(name: &str) -> Option<Kind> {
 
 #[cfg(test)]
 mod tests {
+    use cortex_testkit::Postgres;
     use sqlx::{Connection as _, sqlite::SqliteConnection};
 
     use super::*;
-    use crate::adapters::sql::migrate;
+    use crate::{
+        adapters::{
+            postgres::PostgresLocation,
+            sql::{database::Location, migrate},
+        },
+        config::StorageConfig,
+    };
 
     async fn memory() -> Result<Connection> {
         let mut conn = Connection::Sqlite(SqliteConnection::connect("sqlite::memory:").await?);
         migrate(&mut conn).await?;
         Ok(conn)
+    }
+
+    /// The columns of every table: what an archive of one database must say to the other.
+    fn columns(tables: &[SqlTable]) -> Vec<String> {
+        let column = |column: &SqlColumn| {
+            let SqlColumn { name, kind, required, .. } = column;
+            format!("{name} {kind:?} {required}")
+        };
+        let all = tables.iter().flat_map(|table| {
+            table.columns.iter().map(move |c| format!("{}.{}", table.table.name, column(c)))
+        });
+        all.collect()
+    }
+
+    #[tokio::test]
+    async fn both_databases_have_the_same_tables_columns_and_keys() -> Result<()> {
+        let database = Postgres::shared().database();
+        let location = PostgresLocation::parse(&database.url(), &StorageConfig::default())?;
+        let mut conn = Location::Postgres(location).writer().await?;
+        migrate(&mut conn).await?;
+        let (postgres, sqlite) =
+            (read_schema(&mut conn).await?, read_schema(&mut memory().await?).await?);
+        let key = |table: &SqlTable| -> Vec<_> {
+            table.key.iter().map(|column| table.columns[*column].name.clone()).collect()
+        };
+        for (one, other) in sqlite.iter().zip(&postgres) {
+            let name = one.table.name;
+            assert_eq!(key(one), key(other), "{name}");
+            // Only rows whose number is their key, and which name no other way, are numbered there.
+            for column in other.columns.iter().filter(|column| column.numbered) {
+                assert_eq!(key(other), std::slice::from_ref(&column.name), "{name}");
+                assert_eq!(column.kind, Kind::Int, "{name}");
+            }
+        }
+        let without_keys = |tables: &[SqlTable]| -> Vec<SqlTable> {
+            let mut tables = tables.to_vec();
+            for table in &mut tables {
+                // SQLite numbers every row whose key is one whole number.
+                for place in &table.key {
+                    table.columns[*place].required = true;
+                }
+            }
+            tables
+        };
+        let (sqlite, postgres) = (without_keys(&sqlite), without_keys(&postgres));
+        assert_eq!(columns(&sqlite), columns(&postgres));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn postgresql_fills_tables_behind_those_that_they_refer_to() -> Result<()> {
+        const REFERENCES: &str = "SELECT c.conrelid::regclass::text, c.confrelid::regclass::text \
+            FROM pg_constraint c WHERE c.contype = 'f' \
+            AND c.connamespace = current_schema()::regnamespace";
+        let database = Postgres::shared().database();
+        let location = PostgresLocation::parse(&database.url(), &StorageConfig::default())?;
+        let mut conn = Location::Postgres(location).writer().await?;
+        migrate(&mut conn).await?;
+        let references = Query::new(REFERENCES).all_on(conn.target()).await?;
+        assert!(!references.is_empty());
+        for row in references {
+            let (table, other): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            let place = |name: &str| TABLES.iter().position(|table| table.name == name);
+            assert!(place(&other) < place(&table), "{table} refers to {other}, which comes later");
+        }
+        Ok(())
     }
 
     #[tokio::test]
@@ -239,6 +314,7 @@ mod tests {
             let of = match table.table.of {
                 Of::Nothing => continue,
                 Of::Session => "session",
+                Of::Execution => "execution_id",
                 Of::Clustered(key) => key,
             };
             assert!(table.column(of).is_some(), "{} has no column {of}", table.table.name);

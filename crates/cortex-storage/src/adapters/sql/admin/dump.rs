@@ -85,8 +85,8 @@ const BLOBS: i64 = 256;
 
 async fn count(conn: &mut Connection, table: &SqlTable) -> Result<i64> {
     let sql = format!("SELECT count(*) FROM {}", table.table.name);
-    let row = Query::new(sql).first_on(conn.target()).await?;
-    row.map_or(Ok(0), |row| Ok(row.try_get(0)?))
+    let rows = Query::new(sql).unhurried(conn).await?;
+    rows.first().map_or(Ok(0), |row| Ok(row.try_get(0)?))
 }
 
 /// The key of a row.

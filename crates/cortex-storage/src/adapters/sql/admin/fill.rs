@@ -1,6 +1,6 @@
 //! Filling an empty database in one transaction.
 
-use std::{fs::File, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     catalogue::{Meaning, SqlTable, read_schema},
@@ -13,7 +13,7 @@ use crate::{
         query::Query,
         store::SqlStore,
     },
-    admin::{Freeze, Row, TableDigest, TableShape},
+    admin::{Freeze, Hold, Row, TableDigest, TableShape},
     artifact::{BlobName, Digest},
     error::{Result, StorageError},
     journal::{ExecutionState, OutcomeKind},
@@ -44,7 +44,7 @@ pub(super) enum Whose {
     /// This installation's.
     Own(Arc<SqlStore>, #[expect(dead_code, reason = "it is there to be dropped")] Freeze),
     /// Another one's, with what keeps other processes out.
-    Other(#[expect(dead_code, reason = "it is there to be dropped")] Option<File>),
+    Other(#[expect(dead_code, reason = "it is there to be dropped")] Option<Hold>),
 }
 
 impl SqlFill {
@@ -146,21 +146,21 @@ impl Fill for SqlFill {
 
     async fn orphan(&mut self) -> Result<()> {
         let unhold = "UPDATE heads SET holder_id = NULL WHERE holder_id IS NOT NULL";
-        Query::new(unhold).all_on(self.conn.target()).await?;
+        Query::new(unhold).unhurried(&mut self.conn).await?;
         let claimed = ExecutionState::Claimed.number();
         Query::new(
-            "INSERT INTO outcomes (tenant, execution_id, session, result, error) \
-             SELECT x.tenant, x.execution_id, x.session, '', ? FROM executions x WHERE x.state = ?",
+            "INSERT INTO outcomes (tenant, execution_id, result, error) \
+             SELECT x.tenant, x.execution_id, '', ? FROM executions x WHERE x.state = ?",
         )
         .bind(ORPHANED)?
         .bind(claimed)?
-        .all_on(self.conn.target())
+        .unhurried(&mut self.conn)
         .await?;
         Query::new("UPDATE executions SET state = ?, outcome_kind = ? WHERE state = ?")
             .bind(ExecutionState::Finished.number())?
             .bind(OutcomeKind::Lost.number())?
             .bind(claimed)?
-            .all_on(self.conn.target())
+            .unhurried(&mut self.conn)
             .await?;
         Ok(())
     }
@@ -179,7 +179,7 @@ impl Fill for SqlFill {
 
     async fn forget_bytes(&mut self) -> Result<()> {
         for sql in ["UPDATE artifacts SET digest = NULL", "DELETE FROM artifact_bytes"] {
-            Query::new(sql).all_on(self.conn.target()).await?;
+            Query::new(sql).unhurried(&mut self.conn).await?;
         }
         Ok(())
     }
@@ -269,6 +269,10 @@ async fn claim(conn: &mut Connection, own: &[SqlTable]) -> Result<()> {
 /// # Errors
 /// `NotEmpty`, with what is there.
 pub(super) async fn require_empty(conn: &mut Connection, own: &[SqlTable]) -> Result<()> {
+    if migrate::has_moved(conn).await? {
+        let what = "a note that it lives on in another database".to_owned();
+        return Err(StorageError::NotEmpty { what });
+    }
     // Other replicas of a server remember names by their numbers.
     let is_shared = matches!(conn.target(), Target::Postgres(_));
     let data = own.iter().filter(|table| table.table.meaning == Meaning::Data);

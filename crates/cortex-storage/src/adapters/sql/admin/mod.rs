@@ -4,17 +4,19 @@ mod catalogue;
 mod check;
 mod dump;
 mod fill;
+mod hold;
 mod prune;
 mod stats;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use catalogue::read_schema;
 use dump::SqlDump;
 use fill::{SqlFill, Whose};
+use hold::Lock;
 
 use super::{
     database::Location,
@@ -25,8 +27,8 @@ use super::{
 use crate::{
     adapters::open_target,
     admin::{
-        CheckEvent, Checked, Freeze, Outlet, PruneEvent, PrunePlan, Pruned, StorageStats,
-        TableShape, Work,
+        Admitted, CheckEvent, Checked, Freeze, Hold, Outlet, PruneEvent, PrunePlan, Pruned,
+        StorageStats, TableShape, Work,
     },
     config::StorageConfig,
     error::{Result, StorageError},
@@ -57,6 +59,18 @@ impl SqlAdmin {
 
 #[tonic::async_trait]
 impl AdminStore for SqlAdmin {
+    async fn admit(&self, work: &'static str) -> Result<Admitted> {
+        let admitted = self.store.turnstile.enter(work)?;
+        let hold = self.store.location.hold(Lock::Work, ADMISSION).await;
+        let hold = hold.map_err(|error| match error {
+            StorageError::Contended { .. } => {
+                StorageError::AdminBusy { work: "work of administration" }
+            }
+            other => other,
+        });
+        Ok(admitted.holding(boxed(hold?)))
+    }
+
     async fn stats(&self) -> Result<StorageStats> {
         stats::stats(&self.store.location).await
     }
@@ -79,7 +93,7 @@ impl AdminStore for SqlAdmin {
         let own = read_schema(&mut conn).await?;
         fill::require_empty(&mut conn, &own).await?;
         drop(conn);
-        let freeze = self.store.freeze(Work::Restore).await?;
+        let freeze = self.freeze(Work::Restore).await?;
         let conn = self.store.location.worker().await?;
         let whose = Whose::Own(Arc::clone(&self.store), freeze);
         Ok(Box::new(SqlFill::begin(conn, schema_version, tables, whose).await?))
@@ -102,11 +116,26 @@ impl AdminStore for SqlAdmin {
         let mut conn = location.worker().await.map_err(unreachable)?;
         migrate(&mut conn).await?;
         let (version, _) = migrate::state(&mut conn).await?;
-        Ok(Box::new(SqlFill::begin(conn, version, tables, Whose::Other(lock)).await?))
+        // Of a file the lock keeps others out.
+        let hold = location.hold(Lock::Writes, self.config.busy_timeout.get()).await;
+        let hold = boxed(hold.map_err(unreachable)?).or_else(|| boxed(lock));
+        Ok(Box::new(SqlFill::begin(conn, version, tables, Whose::Other(hold)).await?))
     }
 
     async fn freeze(&self, work: Work) -> Result<Freeze> {
-        self.store.freeze(work).await
+        let freeze = self.store.freeze(work).await?;
+        let wait = self.config.busy_timeout.get();
+        let hold = self.store.location.hold(Lock::Writes, wait).await?;
+        Ok(freeze.holding(boxed(hold)))
+    }
+
+    async fn leave(&self, freeze: Freeze) -> Result<()> {
+        freeze.stay();
+        let mut conn = self.store.location.writer().await?;
+        let insert = Query::new("INSERT INTO moves (move, moved_at) VALUES (1, ?)");
+        let insert = insert.bind(self.store.now().await?.micros())?;
+        insert.all_on(conn.target()).await?;
+        Ok(())
     }
 
     async fn check(&self, full: bool, out: &Outlet<CheckEvent>) -> Result<Checked> {
@@ -116,6 +145,13 @@ impl AdminStore for SqlAdmin {
     async fn prune(&self, plan: &PrunePlan, out: &Outlet<PruneEvent>) -> Result<Pruned> {
         prune::prune(&self.store, plan, out).await
     }
+}
+
+/// How long a work waits for another one to be gone: one that has just ended is heard of a little later.
+const ADMISSION: Duration = Duration::from_secs(1);
+
+fn boxed<T: Send + 'static>(hold: Option<T>) -> Option<Hold> {
+    hold.map(|hold| Box::new(hold) as Hold)
 }
 
 /// What went wrong with another database, as the fault of its address.

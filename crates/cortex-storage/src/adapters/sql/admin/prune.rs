@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     catalogue::{Of, SqlTable, TABLES, read_schema},
+    hold::Lock,
     stats::space,
 };
 use crate::{
@@ -42,6 +43,8 @@ const OLDER: Duration = Duration::from_secs(30);
 const OLDER_POLL: Duration = Duration::from_millis(50);
 /// What is said meanwhile.
 const WAITING: &str = "waiting for older transactions";
+/// How long compacting waits for writes of other replicas that are under way.
+const HOLD: Duration = Duration::from_secs(5);
 
 /// Deletes what the plan says, or counts it.
 pub(super) async fn prune(
@@ -61,6 +64,7 @@ pub(super) async fn prune(
         metrics_below: None,
         artifacts_before: None,
         contents: HashMap::new(),
+        gone: HashSet::new(),
     };
     let tenants = Query::new("SELECT tenant, name FROM tenants ORDER BY tenant");
     for row in tenants.all(&store.reader.pool).await? {
@@ -86,6 +90,15 @@ struct Pruning<'a> {
     artifacts_before: Option<Stamp>,
     /// What goes of the tenant refers to this.
     contents: HashMap<Referred, Released>,
+    /// Sessions that go, or are gone.
+    gone: HashSet<SessionNo>,
+}
+
+/// Positions up to which entries and marks of a session stay, since forks begin with them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Kept {
+    entries: i64,
+    marks: i64,
 }
 
 /// What is stored once and referred to: a payload, or an artifact's bytes.
@@ -280,23 +293,25 @@ impl Pruning<'_> {
         criteria: &SessionCriteria,
     ) -> Result<()> {
         self.pace.enter("sessions", 0, Unit::Sessions);
-        let mut after = 0;
+        // Forks come before what they begin with.
+        let mut before = i64::MAX;
         loop {
-            let found = self.candidates(number, criteria, after).await?;
+            let found = self.candidates(number, criteria, before).await?;
             let Some(last) = found.last() else { break };
-            after = last.session.0;
+            before = last.session.0;
             self.step((tenant, number), criteria, &found).await?;
             self.tell(found.len() as i64).await?;
         }
         Ok(())
     }
 
-    /// Sessions that may go, behind `after`. What is held or has an open turn stays.
+    /// Sessions that may go, newest first, of those older than `before`. What is held or has an open turn
+    /// stays.
     async fn candidates(
         &self,
         tenant: i64,
         criteria: &SessionCriteria,
-        after: i64,
+        before: i64,
     ) -> Result<Vec<Candidate>> {
         let never = Stamp::from_micros(i64::MIN);
         let ended = SessionStatus::Ended.number();
@@ -304,13 +319,13 @@ impl Pruning<'_> {
             "SELECT h.session, s.session_id FROM sessions s \
              CROSS JOIN heads h ON h.session = s.session \
              LEFT JOIN holders o ON o.holder_id = h.holder_id \
-             WHERE s.tenant = ? AND s.session > ? AND h.turn_id IS NULL \
+             WHERE s.tenant = ? AND s.session < ? AND h.turn_id IS NULL \
              AND (o.holder_id IS NULL OR o.voided <> 0 OR o.expires_at <= ?) \
              AND (h.updated_at < ? OR (s.status = ? AND (h.updated_at < ? OR s.session < ?))) \
-             ORDER BY s.session LIMIT ?",
+             ORDER BY s.session DESC LIMIT ?",
         )
         .bind(tenant)?
-        .bind(after)?
+        .bind(before)?
         .bind(self.store.now().await?.micros())?
         .bind(criteria.unchanged_before.unwrap_or(never).micros())?
         .bind(ended)?
@@ -335,16 +350,23 @@ impl Pruning<'_> {
     ) -> Result<()> {
         let mut belongings = Vec::with_capacity(found.len());
         for candidate in found {
-            let contents = self.contents_of(candidate.session).await?;
+            let kept = self.kept(candidate.session).await?;
+            let contents = self.contents_of(candidate.session, kept).await?;
             self.note(number, &contents).await?;
-            belongings.push(Belongings { rows: self.rows_of(candidate.session).await?, contents });
+            let rows = self.rows_of(candidate.session, kept).await?;
+            belongings.push(Belongings { rows, contents });
+            self.gone.insert(candidate.session);
         }
         let deleted = if self.plan.validate_only {
             vec![true; found.len()]
         } else {
             self.delete(tenant, criteria, found).await?
         };
-        for (gone, _) in belongings.into_iter().zip(deleted).filter(|(_, deleted)| *deleted) {
+        for ((candidate, gone), deleted) in found.iter().zip(belongings).zip(deleted) {
+            if !deleted {
+                self.gone.remove(&candidate.session);
+                continue;
+            }
             gone.rows.iter().for_each(|(collection, rows)| self.pruned.count(collection, *rows));
             gone.contents.iter().for_each(|content| self.release(*content));
         }
@@ -355,13 +377,27 @@ impl Pruning<'_> {
         self.contents.entry(content).and_modify(|content| content.released += 1);
     }
 
+    /// What stays of the log of a session for forks that stay.
+    async fn kept(&self, session: SessionNo) -> Result<Kept> {
+        let sql = "SELECT session, last, last_mark FROM parts WHERE owner = ?";
+        let parts = Query::new(sql).bind(session.0)?.all(&self.store.reader.pool).await?;
+        let mut kept = Kept::default();
+        for part in &parts {
+            if !self.gone.contains(&SessionNo(part.try_get(0)?)) {
+                kept.entries = kept.entries.max(part.try_get(1)?);
+                kept.marks = kept.marks.max(part.try_get(2)?);
+            }
+        }
+        Ok(kept)
+    }
+
     /// What the rows of a session refer to, as often as they do.
-    async fn contents_of(&self, session: SessionNo) -> Result<Vec<Referred>> {
+    async fn contents_of(&self, session: SessionNo, kept: Kept) -> Result<Vec<Referred>> {
         let mut contents = Vec::new();
         for table in self.tables.iter().filter(|table| table.column("pieces").is_some()) {
             let of = format!("SELECT pieces FROM {}", table.table.name);
             let Some(query) = of_session(&of, table.table.of, session)? else { continue };
-            let query = without_kept(query, table.table.name, session)?;
+            let query = without_kept(query, table.table.name, session, kept)?;
             let query = query.push(" AND pieces IS NOT NULL");
             for row in query.all(&self.store.reader.pool).await? {
                 let pieces = Pieces::decode(row.try_get(0)?).ok_or_else(|| damaged("cut"))?;
@@ -415,13 +451,13 @@ impl Pruning<'_> {
     }
 
     /// How many rows a session has in each collection.
-    async fn rows_of(&self, session: SessionNo) -> Result<Vec<(&'static str, i64)>> {
+    async fn rows_of(&self, session: SessionNo, kept: Kept) -> Result<Vec<(&'static str, i64)>> {
         let mut counts = Vec::new();
         for table in TABLES {
             let Some(collection) = table.collection else { continue };
             let of = format!("SELECT count(*) FROM {}", table.name);
             let Some(mut query) = of_session(&of, table.of, session)? else { continue };
-            query = without_kept(query, table.name, session)?;
+            query = without_kept(query, table.name, session, kept)?;
             if let Some(before) = self.artifacts_before.filter(|_| collection == "artifacts") {
                 query = query.push(" AND created_at >= ?").bind(before.micros())?;
             }
@@ -447,8 +483,10 @@ impl Pruning<'_> {
         self.pace.enter("compacting", before, Unit::Bytes);
         self.tell(0).await?;
         let quiet = self.store.quiet().await?;
+        // Writers of other replicas are told, rather than kept waiting for tables.
+        let hold = self.store.location.hold(Lock::Writes, HOLD).await?;
         let compacted = vacuum(&mut conn).await;
-        drop(quiet);
+        drop((hold, quiet));
         compacted.map_err(|error| match error {
             StorageError::Full => {
                 let what = "a second copy of the database, which compacting makes".to_owned();
@@ -491,6 +529,11 @@ fn of_session(select: &str, of: Of, session: SessionNo) -> Result<Option<Query>>
     let query = match of {
         Of::Nothing => return Ok(None),
         Of::Session => Query::new(format!("{select} WHERE session = ?")).bind(session.0)?,
+        Of::Execution => Query::new(format!(
+            "{select} WHERE (tenant, execution_id) IN \
+             (SELECT tenant, execution_id FROM executions WHERE session = ?)"
+        ))
+        .bind(session.0)?,
         Of::Clustered(key) => Query::new(format!("{select} WHERE {key} BETWEEN ? AND ?"))
             .bind(clustered(session, 0))?
             .bind(clustered(session, LAST_POSITION))?,
@@ -498,15 +541,13 @@ fn of_session(select: &str, of: Of, session: SessionNo) -> Result<Option<Query>>
     Ok(Some(query))
 }
 
-/// The same query without rows of a log that forks begin with: they stay.
-fn without_kept(query: Query, table: &str, session: SessionNo) -> Result<Query> {
-    if table != "entries" {
-        return Ok(query);
+/// The same query without rows of a log that stay.
+fn without_kept(query: Query, table: &str, session: SessionNo, kept: Kept) -> Result<Query> {
+    match table {
+        "entries" => query.push(" AND entry > ?").bind(clustered(session, kept.entries)),
+        "marks" => query.push(" AND mark > ?").bind(clustered(session, kept.marks)),
+        _ => Ok(query),
     }
-    query
-        .push(" AND entry > ? + (SELECT coalesce(max(p.last), 0) FROM parts p WHERE p.owner = ?)")
-        .bind(clustered(session, 0))?
-        .bind(session.0)
 }
 
 async fn vacuum(conn: &mut Connection) -> Result<()> {
@@ -520,7 +561,7 @@ async fn vacuum(conn: &mut Connection) -> Result<()> {
         }
     };
     for sql in statements {
-        Query::new(sql).all_on(conn.target()).await?;
+        Query::new(sql).unhurried(conn).await?;
     }
     Ok(())
 }

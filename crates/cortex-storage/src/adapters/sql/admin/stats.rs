@@ -57,8 +57,8 @@ pub(super) async fn stats(location: &Location) -> Result<StorageStats> {
 }
 
 async fn number(conn: &mut Connection, sql: &str) -> Result<Option<i64>> {
-    let row = Query::new(sql).first_on(conn.target()).await?;
-    row.map_or(Ok(None), |row| Ok(row.try_get(0)?))
+    let rows = Query::new(sql).unhurried(conn).await?;
+    rows.first().map_or(Ok(None), |row| Ok(row.try_get(0)?))
 }
 
 /// Bytes of the database, and those of them that are unused.
@@ -106,7 +106,7 @@ async fn tenants(conn: &mut Connection) -> Result<i64> {
 async fn statuses(conn: &mut Connection) -> Result<RowCounts> {
     let sql = "SELECT status, count(*) FROM sessions GROUP BY status";
     let mut counts = RowCounts::new();
-    for row in Query::new(sql).all_on(conn.target()).await? {
+    for row in Query::new(sql).unhurried(conn).await? {
         let status = match SessionStatus::from_number(row.try_get(0)?) {
             Some(SessionStatus::Active) => "active",
             Some(SessionStatus::Paused) => "paused",

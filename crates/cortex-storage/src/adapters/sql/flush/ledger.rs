@@ -13,7 +13,7 @@ const EXECUTIONS_CONFLICT: &str = "ON CONFLICT (tenant, execution_id) DO UPDATE 
     claimant_instance = excluded.claimant_instance, outcome_kind = excluded.outcome_kind, \
     settled = excluded.settled, updated_at = excluded.updated_at";
 const OUTCOMES: &str =
-    "outcomes (tenant, execution_id, session, result, error, details_type, details, pieces)";
+    "outcomes (tenant, execution_id, result, error, details_type, details, pieces)";
 
 impl Work<'_> {
     pub(super) fn write_holders(&self, script: &mut Script) {
@@ -65,7 +65,7 @@ impl Work<'_> {
     fn write_outcomes(&self, script: &mut Script, contents: &mut ContentChanges) {
         let nothing = Bytes::new();
         let mut rows = Vec::with_capacity(self.writes.outcomes.len());
-        for (tenant, id, session, outcome) in &self.writes.outcomes {
+        for (tenant, id, outcome) in &self.writes.outcomes {
             let details = outcome.details.as_ref();
             let mut cutter = contents.cutter();
             let result = cutter.text(outcome_column::RESULT, &outcome.result);
@@ -74,14 +74,13 @@ impl Work<'_> {
             let value = cutter.bytes(outcome_column::DETAILS, value);
             let pieces = contents.keep(*tenant, cutter);
             let details = details.map(|details| (details, value));
-            rows.push((*tenant, id, *session, (result, error), details, pieces));
+            rows.push((*tenant, id, (result, error), details, pieces));
         }
-        script.insert((OUTCOMES, 8, ""), &rows, |script, row| {
-            let (tenant, id, session, (result, error), details, pieces) = row;
+        script.insert((OUTCOMES, 7, ""), &rows, |script, row| {
+            let (tenant, id, (result, error), details, pieces) = row;
             script
                 .bind(tenant.0)
                 .bind(*id)
-                .bind(session.0)
                 .bind(result.to_string())
                 .bind(error.to_string())
                 .bind(details.as_ref().map(|(details, _)| details.type_url.to_string()))

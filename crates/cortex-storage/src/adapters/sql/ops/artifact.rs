@@ -8,6 +8,7 @@ use crate::{
         artifacts::ArtifactFact,
         cache::{Cache, TenantNo},
     },
+    admin::Turnstile,
     artifact::{About, Artifact, Attach, BlobName, Digest, NewArtifact, StoreId, Target},
     error::{Result, StorageError},
     journal::{Fingerprint, Known, Method, RequestId, RequestKey, SessionNo},
@@ -196,9 +197,12 @@ impl Operation for RemoveArtifact {
     }
 }
 
-/// Forgets bytes that were found to be unused, if they still are.
+/// Forgets bytes that were found to be unused, if they still are, and if no work of administration is
+/// under way that may have seen what referred to them.
 pub(in super::super) struct ForgetBytes {
     pub(in super::super) unused: Vec<UnusedBytes>,
+    /// Of works of administration in this process.
+    pub(in super::super) turnstile: Turnstile,
 }
 
 /// Bytes that no artifact refers to.
@@ -212,9 +216,14 @@ pub(in super::super) struct UnusedBytes {
 impl Operation for ForgetBytes {
     type Answer = ();
 
-    fn needs(&self, _: &Cache, _: &mut Needs) {}
+    fn needs(&self, _: &Cache, needs: &mut Needs) {
+        needs.deletes_bytes = true;
+    }
 
     fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+        if work.read.bytes_are_needed || self.turnstile.is_taken() {
+            return Ok(());
+        }
         work.writes.forgotten_bytes.extend(self.unused.iter().cloned());
         Ok(())
     }

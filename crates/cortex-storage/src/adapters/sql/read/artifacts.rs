@@ -8,6 +8,7 @@ use super::{Reader, TENANT, journal::page};
 use crate::{
     adapters::sql::{
         cache::TenantNo,
+        database::Target,
         ops::{UnusedBytes, artifact_not_found},
         query::Query,
         row::Row,
@@ -100,6 +101,20 @@ impl Reader {
             }
         }
         Ok(known)
+    }
+
+    /// Whether no process does a work of administration, and the installation lives here.
+    pub(in super::super) async fn may_sweep(&self) -> Result<bool> {
+        let mut conn = self.pool.acquire().await?;
+        let sql = match conn.target() {
+            Target::Sqlite(_) => "SELECT NOT EXISTS (SELECT 1 FROM moves)",
+            Target::Postgres(_) => {
+                "SELECT CASE WHEN EXISTS (SELECT 1 FROM moves) THEN 0 \
+                 WHEN pg_try_advisory_xact_lock_shared(7021952005) THEN 1 ELSE 0 END"
+            }
+        };
+        let row = Query::new(sql).first_on(conn.target()).await?;
+        Ok(row.map_or(Ok(false), |row| row.try_get(0))?)
     }
 
     /// Which database this is, if it knows.

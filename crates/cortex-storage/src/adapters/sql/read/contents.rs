@@ -5,6 +5,7 @@ use futures::future::BoxFuture;
 use super::Reader;
 use crate::{
     adapters::sql::{
+        database::Target,
         error::damaged,
         rows::{self, CONTENTS},
         script::Script,
@@ -21,14 +22,11 @@ const TRIES: usize = 5;
 impl Reader {
     /// The contents that are there, of those that are wanted.
     pub(super) async fn contents(&self, wanted: Wanted) -> Result<Contents> {
-        let Some(tenant) = wanted.tenant else { return Ok(Contents::new()) };
-        let hashes: Vec<_> = wanted.hashes.into_iter().collect();
-        let mut script = Script::default();
-        script.values(("SELECT c.hash, c.bytes FROM ", 2, CONTENTS), &hashes, |script, hash| {
-            script.bind(tenant.0).bind(hash.0.to_vec());
-        });
+        if wanted.tenant.is_none() {
+            return Ok(Contents::new());
+        }
         let mut conn = self.pool.acquire().await?;
-        script.fetch_on(conn.target()).await?.iter().map(rows::content).collect()
+        contents_on(conn.target(), wanted).await
     }
 
     /// Puts back what was cut out of rows. Nothing if a content is missing.
@@ -36,6 +34,17 @@ impl Reader {
         let contents = self.contents(Wanted::of(&stored)).await?;
         Ok(stored.into_iter().map(|stored| stored.whole(&contents)).collect())
     }
+}
+
+/// The contents that are there, of those that are wanted.
+pub(in super::super) async fn contents_on(target: Target<'_>, wanted: Wanted) -> Result<Contents> {
+    let Some(tenant) = wanted.tenant else { return Ok(Contents::new()) };
+    let hashes: Vec<_> = wanted.hashes.into_iter().collect();
+    let mut script = Script::default();
+    script.values(("SELECT c.hash, c.bytes FROM ", 2, CONTENTS), &hashes, |script, hash| {
+        script.bind(tenant.0).bind(hash.0.to_vec());
+    });
+    script.fetch_on(target).await?.iter().map(rows::content).collect()
 }
 
 /// Reads until every content is there.

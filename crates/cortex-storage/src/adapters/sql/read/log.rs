@@ -133,43 +133,13 @@ impl Reader {
         session: SessionNo,
         range: (MarkNo, MarkNo),
     ) -> Result<Option<Vec<Mark>>> {
-        let Some(marks) = self.join(self.stored_marks(session, range).await?).await? else {
-            return Ok(None);
-        };
-        marks.into_iter().map(CutMark::finish).collect::<Result<_>>().map(Some)
-    }
-
-    async fn stored_marks(
-        &self,
-        session: SessionNo,
-        (after, until): (MarkNo, MarkNo),
-    ) -> Result<Vec<Stored<CutMark>>> {
-        let sql = format!(
-            "SELECT {MARK} FROM marks m WHERE m.mark >= ? AND m.mark <= ? ORDER BY m.mark LIMIT ?"
-        );
         let mut snapshot = self.pool.snapshot().await?;
-        let (mut marks, mut bytes) = (Vec::new(), 0);
-        for part in log_parts(snapshot.target(), session).await? {
-            let (first, last) = (part.first_mark.max(after + 1), part.last_mark.min(until));
-            let room = self.replay_entries.saturating_sub(marks.len());
-            if first > last || room == 0 {
-                continue;
-            }
-            let mut found = Query::new(sql.clone())
-                .bind(clustered(part.owner, first))?
-                .bind(clustered(part.owner, last))?
-                .bind(i64::try_from(room).unwrap_or(i64::MAX))?
-                .stream(snapshot.target())?;
-            while let Some(row) = found.try_next().await? {
-                let mark = rows::mark(&row)?;
-                bytes += mark.row.delta.len() + mark.cut();
-                marks.push(mark);
-                if bytes >= self.page_bytes {
-                    return Ok(marks);
-                }
-            }
-        }
-        Ok(marks)
+        let parts = log_parts(snapshot.target(), session).await?;
+        let most = (self.replay_entries, self.page_bytes);
+        let marks = marks_on(snapshot.target(), &parts, range, most).await?;
+        drop(snapshot);
+        let Some(marks) = self.join(marks).await? else { return Ok(None) };
+        marks.into_iter().map(CutMark::finish).collect::<Result<_>>().map(Some)
     }
 
     /// A fork whose log has more parts than it should, if there is one.
@@ -226,8 +196,45 @@ impl Reader {
     }
 }
 
+/// Marks of a log after a number up to another one: not much more than so many and so many bytes.
+pub(in super::super) async fn marks_on(
+    mut target: Target<'_>,
+    parts: &[Part],
+    (after, until): (MarkNo, MarkNo),
+    (most, most_bytes): (usize, usize),
+) -> Result<Vec<Stored<CutMark>>> {
+    let sql = format!(
+        "SELECT {MARK} FROM marks m WHERE m.mark >= ? AND m.mark <= ? ORDER BY m.mark LIMIT ?"
+    );
+    let (mut marks, mut bytes) = (Vec::new(), 0);
+    for part in parts {
+        let (first, last) = (part.first_mark.max(after + 1), part.last_mark.min(until));
+        let room = most.saturating_sub(marks.len());
+        if first > last || room == 0 {
+            continue;
+        }
+        let mut found = Query::new(sql.clone())
+            .bind(clustered(part.owner, first))?
+            .bind(clustered(part.owner, last))?
+            .bind(i64::try_from(room).unwrap_or(i64::MAX))?
+            .stream(target.again())?;
+        while let Some(row) = found.try_next().await? {
+            let mark = rows::mark(&row)?;
+            bytes += mark.row.delta.len() + mark.cut();
+            marks.push(mark);
+            if bytes >= most_bytes {
+                return Ok(marks);
+            }
+        }
+    }
+    Ok(marks)
+}
+
 /// What the log of a session consists of: rows of others, and then its own.
-pub(super) async fn log_parts(target: Target<'_>, session: SessionNo) -> Result<Vec<Part>> {
+pub(in super::super) async fn log_parts(
+    target: Target<'_>,
+    session: SessionNo,
+) -> Result<Vec<Part>> {
     let sql = format!("SELECT {PART} FROM parts p WHERE p.session = ? ORDER BY p.part");
     let found = Query::new(sql).bind(session.0)?.all_on(target).await?;
     let parts = found.iter().map(|row| Ok(rows::part(row)?.1)).collect::<Result<Vec<_>>>()?;

@@ -1,10 +1,11 @@
 //! Looking for damage: the database's own check, then journals and what is projected from them, then
-//! references.
+//! references, then what is stored once.
 
 mod contents;
 mod database;
 mod journals;
 mod references;
+mod replay;
 
 use super::catalogue::{SqlTable, read_schema};
 use crate::{
@@ -75,11 +76,11 @@ impl Checker<'_> {
     }
 
     async fn all(&mut self, query: Query) -> Result<Vec<Row>> {
-        query.all_on(self.conn.target()).await
+        query.unhurried(&mut self.conn).await
     }
 
     async fn first(&mut self, query: Query) -> Result<Option<Row>> {
-        query.first_on(self.conn.target()).await
+        Ok(self.all(query).await?.into_iter().next())
     }
 
     async fn number(&mut self, sql: &str) -> Result<i64> {
