@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     cache::{Cache, OwnedHead, TenantNo},
+    housekeeping::PurgeRow,
     needs::{Needs, SessionNeeds},
     row::Row,
     rows::{self, ARTIFACT, CONTENTS, EXECUTION, HEAD, KNOWN, PART},
@@ -323,6 +324,9 @@ impl Loader<'_, '_, '_> {
         if needs.purges.is_empty() {
             return Ok(());
         }
+        if self.cache.is_shared() {
+            self.lock_purges(&needs.purges).await?;
+        }
         let mut script = self.tx.script();
         for purge in &needs.purges {
             purge.clear(&mut script);
@@ -333,6 +337,17 @@ impl Loader<'_, '_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Others may clear away the same: what is freed by a row is counted once.
+    async fn lock_purges(&mut self, purges: &[PurgeRow]) -> Result<()> {
+        const TABLES: &str =
+            " v CROSS JOIN purges p ON p.purge = v.column1 ORDER BY p.purge FOR UPDATE OF p";
+        self.select("p.purge", (1, TABLES), purges, |script, purge| {
+            script.bind(purge.purge);
+        })
+        .await
+        .map(drop)
     }
 
     async fn parts(&mut self, sessions: &[(SessionNo, &SessionNeeds)]) -> Result<()> {
