@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     cache::{Cache, OwnedHead, Wanted},
     database::{Connection, Location},
+    lately::Lately,
     load::{load, number_names},
     needs::Needs,
     ops::Waiting,
@@ -46,6 +47,8 @@ pub(super) struct Hubs {
     pub(super) revisions: Arc<RevisionHub>,
     /// Tells other replicas.
     pub(super) others: Option<Arc<Notifier>>,
+    /// Keeps what was committed, if nobody else writes.
+    pub(super) lately: Option<Arc<Lately>>,
 }
 
 /// A task that writes.
@@ -189,9 +192,11 @@ impl Writer {
         }
         let mut script = tx.script();
         work.write(&mut script, self.least_content)?;
+        let changing = self.hubs.lately.as_ref().map(|lately| lately.change(work.changed()));
         if let Err(failed) = tx.commit(script).await {
             settle(failed, &self.location, &mut self.conn).await?;
         }
+        drop(changing);
         publish(&self.hubs, &self.buffers, &mut work);
         remember(work);
         Ok(())
