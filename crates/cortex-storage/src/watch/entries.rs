@@ -1,9 +1,10 @@
 //! Following a session: its log from a sequence on, then every commit.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cortex_core::SessionId;
 use futures::{Stream, stream};
+use tokio::time::Instant;
 
 use super::{Notice, Subscription};
 use crate::{
@@ -12,6 +13,15 @@ use crate::{
     journal::{Entry, EntryKind, Sequence},
     ports::{JournalStore, Standing},
 };
+
+/// How much longer each follower of a session lets commits gather for every one that follows it: all
+/// of them together are told 5,000 times a second at most, which takes a fraction of a processor. To tell
+/// 100 of them of each commit would take longer than the commit.
+const SHARE: Duration = Duration::from_micros(200);
+/// The longest that commits are gathered, however many follow.
+const LONGEST_GATHERING: Duration = Duration::from_millis(250);
+/// A shorter wait is none: timers have this resolution.
+const SHORTEST_GATHERING: Duration = Duration::from_millis(1);
 
 /// Which entries a watcher wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +89,7 @@ pub fn watch_entries(
         standing,
         cursor: after,
         started: false,
+        told: None,
         max_entries: buffers.replay_entries,
         max_bytes: buffers.replay.as_usize(),
     };
@@ -96,6 +107,8 @@ struct EntryWatch {
     /// What this watcher has seen, wanted or not.
     cursor: Sequence,
     started: bool,
+    /// When this watcher was told something last.
+    told: Option<Instant>,
     max_entries: usize,
     max_bytes: usize,
 }
@@ -110,14 +123,26 @@ impl EntryWatch {
             } else if self.standing.finished {
                 return Ok(None);
             } else if self.started {
+                self.let_gather().await;
                 let Some(notice) = self.subscription.next().await else {
                     return Err(StorageError::Closed);
                 };
                 entries = self.gather(notice).await?;
             }
             if !std::mem::replace(&mut self.started, true) || !entries.is_empty() {
+                self.told = Some(Instant::now());
                 return Ok(Some(EntryBatch { entries, last: self.cursor }));
             }
+        }
+    }
+
+    /// Lets commits gather where many follow, unless it is long since this watcher was told anything.
+    async fn let_gather(&self) {
+        let Some(told) = self.told else { return };
+        let followers = u32::try_from(self.subscription.followers()).unwrap_or(u32::MAX);
+        let due = told + SHARE.saturating_mul(followers).min(LONGEST_GATHERING);
+        if due.saturating_duration_since(Instant::now()) >= SHORTEST_GATHERING {
+            tokio::time::sleep_until(due).await;
         }
     }
 

@@ -40,7 +40,8 @@ impl SessionHub {
     pub fn subscribe(self: &Arc<Self>, session: SessionNo) -> Subscription {
         let mut topics = self.lock();
         let topic = topics.entry(session).or_insert_with(|| broadcast::Sender::new(self.capacity));
-        Subscription { receiver: topic.subscribe(), session, hub: Arc::clone(self) }
+        let receiver = topic.subscribe();
+        Subscription { receiver, topic: topic.downgrade(), session, hub: Arc::clone(self) }
     }
 
     /// Tells the followers of `session`, if there are any, what `notice` makes.
@@ -81,6 +82,7 @@ impl SessionHub {
 #[derive(Debug)]
 pub struct Subscription {
     receiver: broadcast::Receiver<Notice>,
+    topic: broadcast::WeakSender<Notice>,
     session: SessionNo,
     hub: Arc<SessionHub>,
 }
@@ -93,6 +95,11 @@ impl Subscription {
             Err(RecvError::Lagged(_)) => Some(Notice::Missed),
             Err(RecvError::Closed) => None,
         }
+    }
+
+    /// How many follow this session, this one included.
+    pub fn followers(&self) -> usize {
+        self.topic.upgrade().map_or(1, |topic| topic.receiver_count())
     }
 
     /// The next notice that is already there.
@@ -125,7 +132,9 @@ mod tests {
         let session = SessionNo(1);
         let mut first = hub.subscribe(session);
         let second = hub.subscribe(session);
+        assert_eq!(first.followers(), 2);
         drop(second);
+        assert_eq!(first.followers(), 1);
         hub.publish(session, || Notice::Deleted);
         assert!(matches!(first.next().await, Some(Notice::Deleted)));
         drop(first);

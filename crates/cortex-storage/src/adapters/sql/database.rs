@@ -109,6 +109,16 @@ impl Connection {
         }
     }
 
+    /// How a statement of a transaction begins that inserts.
+    pub(super) fn insert(&self) -> &'static str {
+        match self {
+            // One that fails ends its transaction anyway. Only to be able to undo the statement alone,
+            // SQLite would copy every page that it touches before.
+            Self::Sqlite(_) => "INSERT OR ROLLBACK INTO",
+            Self::Postgres(_) => "INSERT INTO",
+        }
+    }
+
     /// Whether others may write the same database.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self, Self::Postgres(_))
@@ -280,6 +290,22 @@ impl<'c> Target<'c> {
                 }
                 Ok(rows)
             }
+        }
+    }
+
+    /// Runs one statement, and answers its first row. It must not have many.
+    pub(super) async fn fetch_first(
+        self,
+        sql: String,
+        values: Vec<Value>,
+    ) -> Result<Option<Row>, sqlx::Error> {
+        match self {
+            // SQLite's thread answers once, instead of for the row and for the end.
+            Self::Sqlite(conn) => {
+                let query = sqlx::query_with(AssertSqlSafe(sql), sqlite::arguments(values)?);
+                Ok(query.fetch_optional(conn).await?.map(Row::Sqlite))
+            }
+            Self::Postgres(_) => Ok(self.fetch_all(sql, values, true).await?.into_iter().next()),
         }
     }
 

@@ -16,6 +16,7 @@ mod error;
 mod flush;
 mod follow;
 mod housekeeping;
+mod lately;
 mod load;
 mod lock;
 mod migrate;

@@ -96,7 +96,7 @@ impl Query {
 
     /// The first row. The query must not have many.
     pub(super) async fn first_on(self, target: Target<'_>) -> Result<Option<Row>> {
-        Ok(self.all_on(target).await?.into_iter().next())
+        Ok(target.fetch_first(self.sql, self.values).await?)
     }
 
     /// The rows as they come.

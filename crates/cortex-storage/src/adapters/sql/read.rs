@@ -17,10 +17,12 @@ pub(super) use contents::contents_on;
 pub(super) use housekeeping::OldRequests;
 pub(super) use log::{log_parts, marks_on};
 
+use std::sync::Arc;
+
 use cortex_core::PageSize;
 use futures::TryStreamExt;
 
-use super::{database::Pool, query::Query, row::Row};
+use super::{database::Pool, lately::Lately, query::Query, row::Row};
 use crate::{error::Result, ports::Page};
 
 /// The tenant's number, in a query whose next value is its name.
@@ -30,6 +32,8 @@ pub(super) const TENANT: &str = "(SELECT tenant FROM tenants WHERE name = ?)";
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
     pub(super) pool: Pool,
+    /// Sessions that were read lately, of a database that nobody else writes.
+    pub(super) lately: Option<Arc<Lately>>,
     /// Entries of one page of a replay.
     pub(super) replay_entries: usize,
     /// Bytes of one page of entries, nearly.

@@ -20,10 +20,16 @@ const MAX_ROWS: usize = 1024;
 const MAX_PREPARED: usize = 32 * 1024;
 
 /// Statements with their values.
-#[derive(Default)]
 pub(super) struct Script {
     sql: String,
     values: Vec<Value>,
+    insert: &'static str,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self { sql: String::new(), values: Vec::new(), insert: "INSERT INTO" }
+    }
 }
 
 impl Script {
@@ -80,7 +86,7 @@ impl Script {
         rows: &[R],
         bind: impl Fn(&mut Self, &R),
     ) {
-        let before = format!("INSERT INTO {table} SELECT * FROM ");
+        let before = format!("{} {table} SELECT * FROM ", self.insert);
         let after = format!(" v WHERE column1 IS NOT NULL {conflict}");
         self.values((&before, columns, &after), rows, bind);
     }
@@ -145,7 +151,7 @@ impl<'c> Transaction<'c> {
 
     /// A script that opens the transaction if that has not happened.
     pub(super) fn script(&mut self) -> Script {
-        let mut script = Script::default();
+        let mut script = Script { insert: self.conn.insert(), ..Script::default() };
         if !self.open {
             script.push(self.conn.begin());
             self.open = true;

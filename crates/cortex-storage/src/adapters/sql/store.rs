@@ -21,6 +21,7 @@ use super::{
     database::{Connection, Location, Pool},
     follow::Followers,
     housekeeping,
+    lately::Lately,
     ops::{self, Created, InSession, Operation, Ticket, Waiting},
     query::Query,
     read::Reader,
@@ -99,8 +100,10 @@ pub struct SqlStore {
 impl SqlStore {
     /// Starts the tasks that work on a database. Needs a tokio runtime.
     pub(in crate::adapters) fn start(opened: Opened, config: &StorageConfig) -> Arc<Self> {
+        let lately = (!opened.location.is_shared()).then(|| Arc::new(Lately::default()));
         let reader = Reader {
             pool: opened.pool,
+            lately: lately.clone(),
             replay_entries: config.buffers.replay_entries,
             page_bytes: config.buffers.replay.as_usize(),
         };
@@ -109,6 +112,7 @@ impl SqlStore {
             runnable: Arc::new(RunnableHub::default()),
             revisions: Arc::new(RevisionHub::default()),
             others: opened.others,
+            lately,
         };
         let (writes, waiting) = mpsc::channel(config.buffers.write_queue);
         let waiting = Arc::new(tokio::sync::Mutex::new(waiting));

@@ -1,6 +1,7 @@
 //! Group commits, transactions that fail, and what is cleared away, on both databases; and what only
 //! happens to a file.
 
+mod gathering;
 mod kept;
 
 use std::{sync::Arc, time::Duration};

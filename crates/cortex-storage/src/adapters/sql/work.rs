@@ -287,6 +287,12 @@ impl Work<'_> {
         found.ok_or_else(|| StorageError::SessionNotFound { session_id: id.to_string() })
     }
 
+    /// The sessions of which the batch changes what readers see of them.
+    pub(super) fn changed(&self) -> impl Iterator<Item = SessionNo> {
+        let Writes { heads, statuses, descriptions, deletions, .. } = &self.writes;
+        heads.keys().chain(statuses).chain(descriptions).chain(deletions).copied()
+    }
+
     /// The head of a session that was read.
     pub(super) fn head(&self, session: SessionNo) -> Result<&SessionHead> {
         let owned = self.read.heads.get(&session);

@@ -27,6 +27,7 @@ use uuid::Uuid;
 use super::{
     cache::{Cache, OwnedHead, Wanted},
     database::{Connection, Location},
+    lately::Lately,
     load::{load, number_names},
     needs::Needs,
     ops::Waiting,
@@ -56,6 +57,8 @@ pub(super) struct Hubs {
     pub(super) revisions: Arc<RevisionHub>,
     /// Tells other replicas.
     pub(super) others: Option<Arc<Notifier>>,
+    /// Keeps what was committed, if nobody else writes.
+    pub(super) lately: Option<Arc<Lately>>,
 }
 
 /// A task that writes.
@@ -219,9 +222,11 @@ impl Writer {
         }
         let mut script = tx.script();
         work.write(&mut script, self.least_content);
+        let changing = self.hubs.lately.as_ref().map(|lately| lately.change(work.changed()));
         if let Err(failed) = tx.commit(script).await {
             settle(failed, &self.location, &mut self.conn).await?;
         }
+        drop(changing);
         publish(&self.hubs, &self.buffers, &mut work);
         remember(work);
         Ok(())

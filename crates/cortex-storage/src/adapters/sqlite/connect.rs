@@ -56,6 +56,8 @@ impl SqliteLocation {
             .synchronous(SqliteSynchronous::Full)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", LOG_BYTES)
+            // What a statement would undo is kept in memory, however much it is, and not in a file.
+            .pragma("temp_store", "MEMORY")
             .thread_name(|_| "storage-writer".to_owned());
         Ok(options.connect().await?)
     }

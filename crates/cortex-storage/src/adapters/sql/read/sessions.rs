@@ -11,6 +11,7 @@ use crate::{
         stored::{Stored, Wanted},
     },
     error::{Result, StorageError},
+    journal::SessionNo,
     ports::Page,
     session::{Session, SessionQuery, SessionStatus},
     state::State,
@@ -27,6 +28,14 @@ impl Reader {
         tenant: &Tenant,
         id: &SessionId,
     ) -> Result<Session> {
+        let read = self.read_session(tenant, id);
+        match &self.lately {
+            Some(lately) => lately.session(tenant, id, read).await,
+            None => Ok(read.await?.1),
+        }
+    }
+
+    async fn read_session(&self, tenant: &Tenant, id: &SessionId) -> Result<(SessionNo, Session)> {
         let row = Query::new(format!(
             "SELECT {SESSION} FROM {TABLES} WHERE s.tenant = {TENANT} AND s.session_id = ?"
         ))
@@ -35,7 +44,8 @@ impl Reader {
         .first(&self.pool)
         .await?;
         let row = row.ok_or_else(|| not_found(id))?;
-        Ok(rows::session(&row)?.1)
+        let (number, session) = rows::session(&row)?;
+        Ok((SessionNo(number), session))
     }
 
     /// A page of sessions, newest first.
