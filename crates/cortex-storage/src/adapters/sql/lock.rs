@@ -24,7 +24,8 @@ use crate::{
 
 /// Who changes leases does so alone, since a registration voids a lease that a renewal prolongs.
 const HOLDERS: &str = "SELECT pg_advisory_xact_lock(7021952002)";
-/// A share of the right to write, which no other transaction may have while somebody forbids writes.
+/// Also a share of the right to write, which no transaction gets while somebody forbids writes. Whoever has
+/// moved the installation forbids them until his process ends, so that the row is seen by then.
 const MOMENT: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, \
     pg_current_xact_id()::text::bigint, \
     CASE WHEN pg_try_advisory_xact_lock_shared(7021952006) THEN 1 ELSE 0 END, \
