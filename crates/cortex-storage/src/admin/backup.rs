@@ -31,7 +31,8 @@ pub struct BackupPiece {
 }
 
 /// Writes an archive of everything that was acknowledged before, piece by piece; with the bytes of
-/// artifacts, if it is told where they are.
+/// artifacts, if it is told where they are. The caller is admitted, so that none of them is deleted
+/// meanwhile.
 ///
 /// # Errors
 /// What the database says; `Closed` when nobody takes the pieces.

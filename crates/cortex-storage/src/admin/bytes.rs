@@ -15,7 +15,8 @@ use crate::{
 /// Bytes of each that are read, unless all of them are.
 const SAMPLE: u64 = 1;
 
-/// Adds what is wrong with the bytes of artifacts to `checked`.
+/// Adds what is wrong with the bytes of artifacts to `checked`. The caller is admitted, so that none of
+/// them is deleted meanwhile.
 ///
 /// # Errors
 /// What the database or the place of the bytes says.

@@ -39,7 +39,8 @@ pub struct Restored {
 }
 
 /// Fills an empty installation from an archive: all of it or nothing. Dropping the future leaves the
-/// installation empty.
+/// installation empty. The caller is admitted, so that bytes are not deleted before anything refers to
+/// them.
 ///
 /// # Errors
 /// `NotEmpty`, `BackupInvalid`, `BackupTooNew`, `DiskFull`, what the database says, and what `bytes`

@@ -75,12 +75,14 @@ impl PostgresLocation {
         }
     }
 
-    /// A connection for work that takes its time.
+    /// A connection for work that takes its time, or that holds a lock while others work.
     pub(in crate::adapters) async fn worker(&self) -> Result<PgConnection> {
+        // The last one came with PostgreSQL 14.
+        const SETTINGS: &str = "SELECT set_config(name, '0', false) FROM pg_settings \
+            WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', \
+            'idle_session_timeout')";
         let mut conn = self.writer().await?;
-        let settings = "SELECT set_config('statement_timeout', '0', false), \
-            set_config('idle_in_transaction_session_timeout', '0', false)";
-        sqlx::query(settings).execute(&mut conn).await?;
+        sqlx::query(SETTINGS).execute(&mut conn).await?;
         Ok(conn)
     }
 

@@ -95,7 +95,7 @@ impl Cache {
             heads: Recent::new(heads),
             starts: Starts::new(heads),
             next_name: next(conn, "SELECT coalesce(max(name_no), 0) FROM names").await?,
-            next_session: next(conn, NEXT_SESSION).await?,
+            next_session: next(conn, LAST_SESSION).await?,
             shared: conn.is_shared().then(Shared::default),
         })
     }
@@ -197,7 +197,7 @@ async fn reserve(
 }
 
 /// A number is used again only when nothing of the former session is left.
-const NEXT_SESSION: &str = "SELECT coalesce(max(n.session), 0) FROM \
+pub(super) const LAST_SESSION: &str = "SELECT coalesce(max(n.session), 0) FROM \
     (SELECT max(session) AS session FROM sessions UNION ALL SELECT max(session) FROM purges \
     UNION ALL SELECT max(owner) FROM parts) n";
 

@@ -24,8 +24,9 @@ use crate::{
 
 /// Who changes leases does so alone, since a registration voids a lease that a renewal prolongs.
 const HOLDERS: &str = "SELECT pg_advisory_xact_lock(7021952002)";
-/// Notes the batch, and takes a share of the right to write, which no other transaction may have while
-/// somebody forbids writes.
+/// Notes the batch, and takes a share of the right to write, which no transaction gets while somebody forbids
+/// writes. Whoever has moved the installation forbids them until his process ends, so that the row is seen by
+/// then.
 const MOMENT: &str = "WITH noted AS (INSERT INTO writers (writer, batch, at) \
     SELECT ?, ?, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
     ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, at = excluded.at RETURNING at) \

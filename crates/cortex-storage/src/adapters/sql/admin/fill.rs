@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     adapters::sql::{
+        cache::LAST_SESSION,
         database::{Connection, Target},
         migrate,
         query::Query,
@@ -103,9 +104,11 @@ impl SqlFill {
         for table in &self.tables {
             for column in table.columns.iter().filter(|column| column.numbered) {
                 let (table, column) = (table.table.name, &column.name);
+                let own = format!("SELECT coalesce(max(\"{column}\"), 0) FROM {table}");
+                // Rows may be left of later sessions than there are.
+                let last = if table == "sessions" { LAST_SESSION } else { &own };
                 let sql = format!(
-                    "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), \
-                     coalesce(max(\"{column}\"), 0) + 1, false) FROM {table}"
+                    "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), ({last}) + 1, false)"
                 );
                 Query::new(sql).all_on(self.conn.target()).await?;
             }

@@ -1,31 +1,26 @@
 //! Deleting what is older, or more, than it should be, in steps between other writes.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+mod belongings;
+mod compact;
+
+use std::collections::{HashMap, HashSet};
 
 use cortex_core::SessionId;
 use futures::future::join_all;
-use tokio::time::{Instant, sleep};
 
-use super::{
-    catalogue::{Of, SqlTable, TABLES, read_schema},
-    hold::Lock,
-    stats::space,
-};
+use belongings::{Belongings, Referred, Released};
+
+use super::catalogue::{SqlTable, read_schema};
 use crate::{
     adapters::sql::{
         cache::TenantNo,
-        database::Connection,
         error::damaged,
         ops::{MetricPlace, PruneMetrics, PruneSession, RemoveArtifact, SessionCriteria},
         query::Query,
-        rows::{self, LAST_POSITION, clustered},
+        rows,
         store::SqlStore,
     },
     admin::{Outlet, Pace, PruneEvent, PrunePlan, Pruned, Unit},
-    content::Pieces,
     error::{Result, StorageError},
     journal::SessionNo,
     session::SessionStatus,
@@ -37,14 +32,6 @@ use crate::{
 const STEP: i64 = 64;
 /// Metrics of one step, so that no other write waits long for it.
 const METRIC_STEP: i64 = 2_000;
-/// How long compacting waits for transactions that may still see what was deleted. What they keep after
-/// that is not given back.
-const OLDER: Duration = Duration::from_secs(30);
-const OLDER_POLL: Duration = Duration::from_millis(50);
-/// What is said meanwhile.
-const WAITING: &str = "waiting for older transactions";
-/// How long compacting waits for writes of other replicas that are under way.
-const HOLD: Duration = Duration::from_secs(5);
 
 /// Deletes what the plan says, or counts it.
 pub(super) async fn prune(
@@ -92,55 +79,6 @@ struct Pruning<'a> {
     contents: HashMap<Referred, Released>,
     /// Sessions that go, or are gone.
     gone: HashSet<SessionNo>,
-}
-
-/// Positions up to which entries and marks of a session stay, since forks begin with them.
-#[derive(Debug, Clone, Copy, Default)]
-struct Kept {
-    entries: i64,
-    marks: i64,
-}
-
-/// What is stored once and referred to: a payload, or an artifact's bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Referred {
-    Payload([u8; 32]),
-    Artifact([u8; 32]),
-}
-
-impl Referred {
-    /// How often it is referred to, and how many bytes it has.
-    fn query(self, tenant: i64) -> Result<Query> {
-        let (sql, hash) = match self {
-            Self::Payload(hash) => {
-                ("SELECT refs, length(bytes) FROM contents WHERE tenant = ? AND hash = ?", hash)
-            }
-            Self::Artifact(hash) => (
-                "SELECT b.uses, max(a.size) FROM artifact_bytes b CROSS JOIN artifacts a \
-                 ON a.tenant = b.tenant AND a.digest = b.digest \
-                 WHERE b.tenant = ? AND b.digest = ? GROUP BY b.uses",
-                hash,
-            ),
-        };
-        Query::new(sql).bind(tenant)?.bind(hash.to_vec())
-    }
-}
-
-/// A content that is referred to less.
-#[derive(Debug, Clone, Copy)]
-struct Released {
-    bytes: i64,
-    /// References that were there before.
-    refs: i64,
-    /// Those of them that go.
-    released: i64,
-}
-
-/// What goes with a session.
-struct Belongings {
-    rows: Vec<(&'static str, i64)>,
-    /// What its rows refer to, as often as they do.
-    contents: Vec<Referred>,
 }
 
 /// A session that may go.
@@ -377,59 +315,6 @@ impl Pruning<'_> {
         self.contents.entry(content).and_modify(|content| content.released += 1);
     }
 
-    /// What stays of the log of a session for forks that stay.
-    async fn kept(&self, session: SessionNo) -> Result<Kept> {
-        let sql = "SELECT session, last, last_mark FROM parts WHERE owner = ?";
-        let parts = Query::new(sql).bind(session.0)?.all(&self.store.reader.pool).await?;
-        let mut kept = Kept::default();
-        for part in &parts {
-            if !self.gone.contains(&SessionNo(part.try_get(0)?)) {
-                kept.entries = kept.entries.max(part.try_get(1)?);
-                kept.marks = kept.marks.max(part.try_get(2)?);
-            }
-        }
-        Ok(kept)
-    }
-
-    /// What the rows of a session refer to, as often as they do.
-    async fn contents_of(&self, session: SessionNo, kept: Kept) -> Result<Vec<Referred>> {
-        let mut contents = Vec::new();
-        for table in self.tables.iter().filter(|table| table.column("pieces").is_some()) {
-            let of = format!("SELECT pieces FROM {}", table.table.name);
-            let Some(query) = of_session(&of, table.table.of, session)? else { continue };
-            let query = without_kept(query, table.table.name, session, kept)?;
-            let query = query.push(" AND pieces IS NOT NULL");
-            for row in query.all(&self.store.reader.pool).await? {
-                let pieces = Pieces::decode(row.try_get(0)?).ok_or_else(|| damaged("cut"))?;
-                contents.extend(pieces.hashes().map(|hash| Referred::Payload(hash.0)));
-            }
-        }
-        let mut query =
-            Query::new("SELECT digest FROM artifacts WHERE digest IS NOT NULL AND session = ?")
-                .bind(session.0)?;
-        if let Some(before) = self.artifacts_before {
-            query = query.push(" AND created_at >= ?").bind(before.micros())?;
-        }
-        for row in query.all(&self.store.reader.pool).await? {
-            contents.push(Referred::Artifact(*rows::digest(&row, 0)?.as_bytes()));
-        }
-        Ok(contents)
-    }
-
-    /// Notes how large contents are and how often they are referred to, as long as they are there.
-    async fn note(&mut self, tenant: i64, contents: &[Referred]) -> Result<()> {
-        let unknown: HashSet<_> =
-            contents.iter().filter(|hash| !self.contents.contains_key(*hash)).copied().collect();
-        for content in unknown {
-            let found = content.query(tenant)?.first(&self.store.reader.pool).await?;
-            if let Some(row) = found {
-                let (refs, bytes) = (row.try_get(0)?, row.try_get(1)?);
-                self.contents.insert(content, Released { bytes, refs, released: 0 });
-            }
-        }
-        Ok(())
-    }
-
     /// Deletes the sessions, unless somebody has taken them up meanwhile, and clears away their rows.
     async fn delete(
         &self,
@@ -449,119 +334,4 @@ impl Pruning<'_> {
         self.store.clear_away().await?;
         Ok(deleted)
     }
-
-    /// How many rows a session has in each collection.
-    async fn rows_of(&self, session: SessionNo, kept: Kept) -> Result<Vec<(&'static str, i64)>> {
-        let mut counts = Vec::new();
-        for table in TABLES {
-            let Some(collection) = table.collection else { continue };
-            let of = format!("SELECT count(*) FROM {}", table.name);
-            let Some(mut query) = of_session(&of, table.of, session)? else { continue };
-            query = without_kept(query, table.name, session, kept)?;
-            if let Some(before) = self.artifacts_before.filter(|_| collection == "artifacts") {
-                query = query.push(" AND created_at >= ?").bind(before.micros())?;
-            }
-            if let Some((at, metric)) = self.metrics_below.filter(|_| collection == "metrics") {
-                query =
-                    query.push(" AND (measured_at, metric) >= (?, ?)").bind(at)?.bind(metric)?;
-            }
-            let rows = query.first(&self.store.reader.pool).await?;
-            counts.push((collection, rows.map_or(Ok(0), |row| row.try_get(0))?));
-        }
-        Ok(counts)
-    }
-
-    /// Gives unused space back. Other writes wait meanwhile.
-    async fn compact(&mut self) -> Result<()> {
-        let mut conn = self.store.location.worker().await?;
-        let (before, free) = space(&mut conn).await?;
-        if self.plan.validate_only {
-            self.pruned.freed_database_bytes = free;
-            return Ok(());
-        }
-        self.wait_for_older(&mut conn).await?;
-        self.pace.enter("compacting", before, Unit::Bytes);
-        self.tell(0).await?;
-        let quiet = self.store.quiet().await?;
-        // Writers of other replicas are told, rather than kept waiting for tables.
-        let hold = self.store.location.hold(Lock::Writes, HOLD).await?;
-        let compacted = vacuum(&mut conn).await;
-        drop((hold, quiet));
-        compacted.map_err(|error| match error {
-            StorageError::Full => {
-                let what = "a second copy of the database, which compacting makes".to_owned();
-                StorageError::DiskFull { what }
-            }
-            other => other,
-        })?;
-        let (after, _) = space(&mut conn).await?;
-        self.pruned.freed_database_bytes = (before - after).max(0);
-        self.tell(before).await
-    }
-
-    /// PostgreSQL keeps deleted rows as long as a transaction may see them that began before, in
-    /// whichever database of the server. Waits until those have ended, as long as [`OLDER`].
-    async fn wait_for_older(&mut self, conn: &mut Connection) -> Result<()> {
-        const NUMBER: &str = "SELECT pg_current_xact_id()::text::bigint";
-        const ENDED: &str = "SELECT CASE WHEN \
-            pg_snapshot_xmin(pg_current_snapshot())::text::bigint > ? THEN 1 ELSE 0 END";
-        if matches!(conn, Connection::Sqlite(_)) {
-            return Ok(());
-        }
-        self.pace.enter(WAITING, 0, Unit::Rows);
-        let row = Query::new(NUMBER).first_on(conn.target()).await?;
-        let number: i64 = row.map_or(Ok(0), |row| row.try_get(0))?;
-        let until = Instant::now() + OLDER;
-        while Instant::now() < until {
-            let row = Query::new(ENDED).bind(number)?.first_on(conn.target()).await?;
-            if row.map_or(Ok(false), |row| row.try_get(0))? {
-                break;
-            }
-            self.tell(0).await?;
-            sleep(OLDER_POLL).await;
-        }
-        Ok(())
-    }
-}
-
-/// `select` of the rows of one session; none when rows of the table belong to no session.
-fn of_session(select: &str, of: Of, session: SessionNo) -> Result<Option<Query>> {
-    let query = match of {
-        Of::Nothing => return Ok(None),
-        Of::Session => Query::new(format!("{select} WHERE session = ?")).bind(session.0)?,
-        Of::Execution => Query::new(format!(
-            "{select} WHERE (tenant, execution_id) IN \
-             (SELECT tenant, execution_id FROM executions WHERE session = ?)"
-        ))
-        .bind(session.0)?,
-        Of::Clustered(key) => Query::new(format!("{select} WHERE {key} BETWEEN ? AND ?"))
-            .bind(clustered(session, 0))?
-            .bind(clustered(session, LAST_POSITION))?,
-    };
-    Ok(Some(query))
-}
-
-/// The same query without rows of a log that stay.
-fn without_kept(query: Query, table: &str, session: SessionNo, kept: Kept) -> Result<Query> {
-    match table {
-        "entries" => query.push(" AND entry > ?").bind(clustered(session, kept.entries)),
-        "marks" => query.push(" AND mark > ?").bind(clustered(session, kept.marks)),
-        _ => Ok(query),
-    }
-}
-
-async fn vacuum(conn: &mut Connection) -> Result<()> {
-    let statements: Vec<String> = match conn {
-        // The second one gives the bytes back now, unless somebody reads what is older.
-        Connection::Sqlite(_) => {
-            ["VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"].map(str::to_owned).to_vec()
-        }
-        Connection::Postgres(_) => {
-            TABLES.iter().map(|table| format!("VACUUM (FULL, ANALYZE) {}", table.name)).collect()
-        }
-    };
-    for sql in statements {
-        Query::new(sql).unhurried(conn).await?;
-    }
-    Ok(())
 }

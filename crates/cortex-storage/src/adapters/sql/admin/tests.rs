@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use cortex_core::{
     CallId, ClaimantId, ExecutionId, HolderId, ManualClock, MessageId, SessionId, TurnId,
 };
+use cortex_testkit::Postgres;
 use futures::StreamExt;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     adapters::{
-        blobs,
+        blobs, postgres,
         sql::{
             query::Query,
             row::Row,
@@ -543,6 +544,31 @@ async fn a_crash_in_the_middle_of_a_fill_leaves_nothing() -> Result<()> {
     let store = sqlite::open(copy.path().join("cortex.db"), &config, clock).await?;
     let crashed = Fixture { admin: SqlAdmin::new(store.clone(), config), store, dir: copy };
     assert!(crashed.is_empty().await);
+    Ok(())
+}
+
+/// A session that is gone may have left rows, which are cleared away by its number.
+#[tokio::test]
+async fn new_sessions_get_no_number_of_which_rows_are_left() -> Result<()> {
+    let source = Fixture::with_rows().await;
+    source.run(&["INSERT INTO purges (session, staged) VALUES (50, 9000000000000000)"]).await;
+    let database = Postgres::shared().database();
+    let config = StorageConfig::default();
+    let store = postgres::open(&database.url(), &config, None).await?;
+    let admin = SqlAdmin::new(store.clone(), config);
+    let mut dump = source.admin.dump(DumpScope::Backup).await?;
+    let tables = dump.facts().tables.clone();
+    let mut fill = admin.fill(dump.facts().schema_version, &tables).await?;
+    for table in 0..tables.len() {
+        fill.write(table, dump.rows(table).await?).await?;
+    }
+    fill.commit().await?;
+    let target = Fixture { store, admin, dir: tempfile::tempdir().expect("a directory") };
+    target.session().await?;
+    let mut conn = target.store.location.reader().await?;
+    let row = Query::new("SELECT max(session) FROM sessions").first_on(conn.target()).await?;
+    assert_eq!(row.map(|row| row.try_get::<i64>(0)).transpose()?, Some(51));
+    target.store.close().await;
     Ok(())
 }
 
