@@ -65,6 +65,9 @@ pub(crate) async fn measure(arguments: &Arguments) -> Outcome<Vec<Figure>> {
 
 async fn ratio(arguments: &Arguments, shape: Shape) -> Outcome<f64> {
     let directory = tempfile::tempdir()?;
+    let file = directory.path().join("data/cortex.db");
+    serve(arguments, directory.path()).await?.stop(STOP_TIMEOUT).await?;
+    let empty = std::fs::metadata(&file)?.len();
     let mesh = serve(arguments, directory.path()).await?;
     let mut session = Session::create(mesh.transport(8084)?).await?;
     let written = write(&mut session, shape).await?;
@@ -73,6 +76,6 @@ async fn ratio(arguments: &Arguments, shape: Shape) -> Outcome<f64> {
     }
     drop(session);
     mesh.stop(STOP_TIMEOUT).await?;
-    let stored = std::fs::metadata(directory.path().join("data/cortex.db"))?.len();
+    let stored = std::fs::metadata(&file)?.len() - empty;
     Ok(stored as f64 / written.unique as f64)
 }

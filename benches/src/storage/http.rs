@@ -38,6 +38,8 @@ pub(crate) async fn measure(arguments: &Arguments) -> Outcome<Vec<Figure>> {
     let transport = mesh.transport(8084)?;
     let sessions = (0..CONNECTIONS).map(|_| Session::create(transport.clone()));
     let mut sessions = try_join_all(sessions).await?;
+    // What is added to a session that somebody holds waits for him, and 1,024 messages at most.
+    try_join_all(sessions.iter_mut().map(Session::release)).await?;
     let address = mesh.address(8084);
     let live = vec![keep_alive::request("GET", "/health/live", address, ""); CONNECTIONS];
     let add: Vec<_> = sessions.iter().map(|session| add(session, address)).collect();

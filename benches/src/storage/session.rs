@@ -4,8 +4,9 @@ use cortex_core::{HolderId, SessionId};
 use cortex_proto::cortex::storage::v1::{
     AcquireSessionRequest, AppendEventsRequest, AppendEventsResponse, CommandKind,
     CreateSessionRequest, GetSessionRequest, JournalEffects, NewEvent, RegisterHolderRequest,
-    Session as Stored, SubmitCommandRequest, history_service_client::HistoryServiceClient,
-    journal_service_client::JournalServiceClient, session_service_client::SessionServiceClient,
+    ReleaseSessionRequest, Session as Stored, SubmitCommandRequest,
+    history_service_client::HistoryServiceClient, journal_service_client::JournalServiceClient,
+    session_service_client::SessionServiceClient,
 };
 use cortex_rpc::Transport;
 use prost::Message;
@@ -98,6 +99,18 @@ impl Session {
     /// Takes note of as many appends that were answered.
     pub(crate) fn appended(&mut self, appends: i64) {
         self.appends += appends;
+    }
+
+    /// Lets go of the session, so that nobody holds it.
+    pub(crate) async fn release(&mut self) -> Outcome<()> {
+        let request = ReleaseSessionRequest {
+            session_id: self.session_id.clone(),
+            holder_id: self.holder_id.clone(),
+            epoch: self.epoch,
+            ..Default::default()
+        };
+        self.journal.release_session(request).await?;
+        Ok(())
     }
 
     /// The session as it is now.
