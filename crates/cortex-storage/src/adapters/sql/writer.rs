@@ -324,7 +324,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long the server may take to hear that whoever forbade writes has left.
 const LINGER: Duration = Duration::from_millis(250);
-/// How often the server is asked what became of a transaction.
+/// How often the server is asked what became of a batch.
 const QUESTIONS: u32 = 20;
 
 fn needs_of(batch: &mut [Box<dyn Waiting>], cache: &Cache, careful: bool) -> Needs {
