@@ -183,17 +183,19 @@ async fn what_would_go_is_counted(f: &Fixture) {
     }
 }
 
+async fn say(f: &Fixture, session: &str, content: &str) {
+    let add = AddMessageRequest {
+        session_id: session.to_owned(),
+        role: MessageRole::User.into(),
+        content: content.to_owned(),
+        ..Default::default()
+    };
+    f.history().add_message(add).await.expect("a message");
+}
+
 async fn what_forks_begin_with_stays(f: &Fixture) {
     let large = "l".repeat(100_000);
-    let say = async |session: &str, content: &str| {
-        let add = AddMessageRequest {
-            session_id: session.to_owned(),
-            role: MessageRole::User.into(),
-            content: content.to_owned(),
-            ..Default::default()
-        };
-        f.history().add_message(add).await.expect("a message");
-    };
+    let say = async |session: &str, content: &str| say(f, session, content).await;
     let entries = async |session: &str| f.get_journal(session).await.head_sequence;
     let parent = f.session().await;
     say(&parent, &large).await;
@@ -240,15 +242,7 @@ async fn what_goes_with_its_forks_is_counted_whole() {
 
 async fn contents_are_freed_with_the_last_reference(f: &Fixture) {
     let (old, shared) = ("o".repeat(200_000), "s".repeat(100_000));
-    let say = async |session: &str, content: &str| {
-        let add = AddMessageRequest {
-            session_id: session.to_owned(),
-            role: MessageRole::User.into(),
-            content: content.to_owned(),
-            ..Default::default()
-        };
-        f.history().add_message(add).await.expect("a message");
-    };
+    let say = async |session: &str, content: &str| say(f, session, content).await;
     for _ in 0..2 {
         let session = f.session().await;
         say(&session, &old).await;

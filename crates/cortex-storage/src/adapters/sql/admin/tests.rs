@@ -130,15 +130,7 @@ impl Fixture {
     }
 
     async fn session(&self) -> Result<SessionId> {
-        let new = NewSession {
-            agent_name: "assistant".into(),
-            user_id: String::new(),
-            metadata: "{}".into(),
-            initial_state: None,
-            manifest_digest: String::new(),
-            request_id: None,
-            fingerprint: Fingerprint::default(),
-        };
+        let new = NewSession::plain();
         Ok(self.store.create_session(&Tenant::default(), new).await?.session_id)
     }
 
@@ -198,6 +190,12 @@ impl Fixture {
         let pieces = ReceiverStream::new(receiver).collect::<Vec<BackupPiece>>();
         let ((), pieces) = tokio::join!(work, pieces);
         pieces.iter().flat_map(|piece| piece.bytes.to_vec()).collect()
+    }
+
+    /// Restores what another one has.
+    async fn restore_from(&self, source: &Self) -> Result<()> {
+        let pieces = futures::stream::iter([Ok(source.archive().await.into())]);
+        restore(&self.admin, &self.depot().await, RestoreOptions::default(), pieces).await.map(drop)
     }
 
     async fn depot(&self) -> Depot {
@@ -594,11 +592,9 @@ async fn a_full_disk_is_told_and_leaves_nothing() -> Result<()> {
 #[tokio::test]
 async fn columns_that_came_later_may_be_missing_from_an_archive() -> Result<()> {
     let source = Fixture::with_rows().await;
-    let bytes = source.archive().await;
     let target = Fixture::new().await;
     target.run(&["ALTER TABLE names ADD COLUMN later INTEGER NOT NULL DEFAULT 7"]).await;
-    let pieces = futures::stream::iter([Ok(bytes.into())]);
-    restore(&target.admin, &target.depot().await, RestoreOptions::default(), pieces).await?;
+    target.restore_from(&source).await?;
     let mut conn = target.store.location.writer().await?;
     let sql = "SELECT count(*), sum(later) FROM names";
     let row = Query::new(sql).first_on(conn.target()).await?.expect("a row");
@@ -612,11 +608,7 @@ async fn columns_that_came_later_may_be_missing_from_an_archive() -> Result<()> 
 async fn columns_that_are_not_there_are_named() -> Result<()> {
     let source = Fixture::with_rows().await;
     source.run(&["ALTER TABLE names ADD COLUMN other INTEGER"]).await;
-    let bytes = source.archive().await;
-    let target = Fixture::new().await;
-    let pieces = futures::stream::iter([Ok(bytes.into())]);
-    let refusal =
-        restore(&target.admin, &target.depot().await, RestoreOptions::default(), pieces).await;
+    let refusal = Fixture::new().await.restore_from(&source).await;
     let refusal = refusal.expect_err("a column is unknown");
     assert!(
         matches!(&refusal, StorageError::BackupInvalid { detail } if detail.contains("names.other"))
@@ -628,11 +620,7 @@ async fn columns_that_are_not_there_are_named() -> Result<()> {
 async fn a_later_schema_is_refused() -> Result<()> {
     let source = Fixture::with_rows().await;
     source.run(&["INSERT INTO schema_versions VALUES (99, 1, 0)"]).await;
-    let bytes = source.archive().await;
-    let target = Fixture::new().await;
-    let pieces = futures::stream::iter([Ok(bytes.into())]);
-    let refusal =
-        restore(&target.admin, &target.depot().await, RestoreOptions::default(), pieces).await;
+    let refusal = Fixture::new().await.restore_from(&source).await;
     assert!(matches!(refusal, Err(StorageError::BackupTooNew { .. })), "{refusal:?}");
     Ok(())
 }
