@@ -163,22 +163,36 @@ impl CallContext {
         self
     }
 
-    /// Writes what the next service needs, which is `hop` further on. Replaces what is there.
+    /// Writes request id, trace and hops for the next service, which is `hop` further on. Replaces
+    /// what is there.
     pub(crate) fn inject(&self, headers: &mut HeaderMap, hop: u32) {
-        let mut set = |name: HeaderName, value: &str| {
-            if let Ok(value) = HeaderValue::from_str(value) {
+        let mut set = |name: HeaderName, value: &[u8]| {
+            if let Ok(value) = HeaderValue::from_bytes(value) {
                 headers.insert(name, value);
             }
         };
-        set(REQUEST_ID, self.request_id.as_deref().unwrap_or(&new_request_id()));
-        set(TENANT, self.identity.tenant());
+        match &self.request_id {
+            Some(id) => set(REQUEST_ID, id.as_bytes()),
+            None => set(REQUEST_ID, new_request_id().as_bytes()),
+        }
         let trace = TraceContext::current().or(self.trace).unwrap_or_else(TraceContext::generate);
-        set(TRACEPARENT, &trace.to_string());
+        set(TRACEPARENT, &trace.to_bytes());
+        headers.insert(HOPS, count(self.hops.saturating_add(hop)));
+    }
+
+    /// Writes who is calling. Replaces what is there.
+    pub(crate) fn inject_identity(&self, headers: &mut HeaderMap) {
+        let tenant = match self.identity.tenant() {
+            DEFAULT_TENANT => Ok(HeaderValue::from_static(DEFAULT_TENANT)),
+            tenant => HeaderValue::from_str(tenant),
+        };
+        if let Ok(tenant) = tenant {
+            headers.insert(TENANT, tenant);
+        }
         match self.identity.user().map(HeaderValue::from_str) {
             Some(Ok(user)) => headers.insert(USER, user),
             _ => headers.remove(USER),
         };
-        headers.insert(HOPS, HeaderValue::from(self.hops.saturating_add(hop)));
     }
 }
 
@@ -203,13 +217,18 @@ pub(crate) fn context_mut<B>(request: &mut http::Request<B>) -> &mut CallContext
 /// A new request id: `req_` and 32 hex digits.
 pub(crate) fn new_request_id() -> Arc<str> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(36);
-    text.push_str("req_");
-    for byte in rand::random::<[u8; 16]>() {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 0xf)]));
+    let mut text = *b"req_00000000000000000000000000000000";
+    for (digits, byte) in text[4..].chunks_exact_mut(2).zip(rand::random::<[u8; 16]>()) {
+        digits.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]);
     }
-    text.into()
+    String::from_utf8_lossy(&text).into()
+}
+
+/// A small number as metadata: the few that come up are not made anew for each call.
+fn count(number: u32) -> HeaderValue {
+    const FEW: [&str; 8] = ["0", "1", "2", "3", "4", "5", "6", "7"];
+    let few = usize::try_from(number).ok().and_then(|number| FEW.get(number));
+    few.map_or_else(|| HeaderValue::from(number), |text| HeaderValue::from_static(text))
 }
 
 #[cfg(test)]
@@ -223,6 +242,7 @@ mod tests {
         cx.request_id = Some("req_7".into());
         let mut headers = HeaderMap::new();
         headers.insert(TENANT, HeaderValue::from_static("someone_else"));
+        cx.inject_identity(&mut headers);
         cx.inject(&mut headers, 1);
         assert_eq!(headers[TENANT], "acme");
         assert_eq!(headers[USER], "ann");

@@ -7,6 +7,7 @@ use std::{
 };
 
 use cortex_proto::cortex::api::v1::{CallOptions, DrainKind};
+use foldhash::fast::RandomState;
 use prost_reflect::{DescriptorPool, MethodDescriptor, ReflectMessage, Value};
 
 /// The deadline of a unary call that names none, and the longest that a unary call may ask for,
@@ -168,7 +169,7 @@ fn is_idempotent(method: &MethodDescriptor) -> bool {
 
 /// Every method that the mesh knows, by path. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
-pub struct MethodTable(Arc<HashMap<Box<str>, Arc<Method>>>);
+pub struct MethodTable(Arc<HashMap<Box<str>, Arc<Method>, RandomState>>);
 
 impl MethodTable {
     /// The methods of the project's contracts, and of the standard health and reflection services.

@@ -8,18 +8,23 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures::future::BoxFuture;
+use futures::{TryFutureExt, future::BoxFuture};
 use http::{Request, Response};
 use tonic::{body::Body, transport::Channel};
 use tower::{BoxError, Service, ServiceExt};
 
-use crate::layer::{CatchPanic, EnforceTimeout, NormaliseErrors, StripExtensions};
+use crate::{
+    body::Reply,
+    layer::{CatchPanic, EnforceTimeout, NormaliseErrors, StripExtensions},
+};
 
 /// What a call ends with.
-pub(crate) type Answer = Result<Response<Body>, TransportError>;
+pub(crate) type Answer = Result<Response<Reply>, TransportError>;
+/// The same, outside the layers.
+type Sent = Result<Response<Body>, TransportError>;
 
-/// A service that speaks gRPC over tonic's body type: what every layer of the mesh wraps and is. It is
-/// always ready; what has to wait, waits in its call.
+/// A service that speaks gRPC: what every layer of the mesh wraps and is. It is always ready; what has
+/// to wait, waits in its call.
 ///
 /// A layer answers with a future that holds the future of what it wraps, so that all layers together
 /// are one future, which is put on the heap once, by the [`Transport`] around them. For that, a layer
@@ -35,12 +40,20 @@ pub struct Transport(Arc<dyn Boxed>);
 
 /// A [`GrpcService`] of whatever type.
 trait Boxed: Send + Sync {
+    /// Answers a layer.
     fn call(self: Arc<Self>, request: Request<Body>) -> BoxFuture<'static, Answer>;
+
+    /// Answers whoever is outside the layers.
+    fn send(self: Arc<Self>, request: Request<Body>) -> BoxFuture<'static, Sent>;
 }
 
 impl<S: GrpcService> Boxed for S {
     fn call(self: Arc<Self>, request: Request<Body>) -> BoxFuture<'static, Answer> {
         Box::pin(async move { GrpcService::call(&*self, request).await })
+    }
+
+    fn send(self: Arc<Self>, request: Request<Body>) -> BoxFuture<'static, Sent> {
+        Box::pin(async move { Ok(GrpcService::call(&*self, request).await?.map(Reply::into_body)) })
     }
 }
 
@@ -76,14 +89,14 @@ impl fmt::Debug for Transport {
 impl Service<Request<Body>> for Transport {
     type Response = Response<Body>;
     type Error = TransportError;
-    type Future = BoxFuture<'static, Answer>;
+    type Future = BoxFuture<'static, Sent>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        self.0.clone().call(request)
+        self.0.clone().send(request)
     }
 }
 
@@ -109,7 +122,7 @@ where
         + 'static,
 {
     fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
-        self.0.clone().oneshot(request)
+        self.0.clone().oneshot(request).map_ok(|response| response.map(Reply::Flow))
     }
 }
 

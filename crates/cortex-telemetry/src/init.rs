@@ -3,6 +3,7 @@
 use std::{
     env,
     io::{self, IsTerminal},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -93,11 +94,20 @@ pub fn init(config: &TelemetryConfig) -> Result<Guard, TelemetryError> {
         Some(endpoint) => Some(provider(&endpoint, &config.service_name)?),
         None => None,
     };
+    EXPORTS.store(provider.is_some(), Ordering::Relaxed);
     let json = config.format.is_json(io::stderr().is_terminal());
     let subscriber = subscriber(&filter(config), json, provider.as_ref(), io::stderr)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::Twice)?;
     log_panics();
     Ok(Guard(provider))
+}
+
+/// Whether spans may be exported. Unknown before [`init`].
+static EXPORTS: AtomicBool = AtomicBool::new(true);
+
+/// Whether what is done for exported spans may have an effect.
+pub(crate) fn exports() -> bool {
+    EXPORTS.load(Ordering::Relaxed)
 }
 
 /// The filter's text: RUST_LOG, else the configuration's.

@@ -4,7 +4,10 @@
 //! them back from JSON when one is added: every call has a span whose request id is added, and that took
 //! longer than the call. Here fields are written once, in order, and one that is added is appended.
 
-use std::fmt::{self, Write};
+use std::{
+    cell::RefCell,
+    fmt::{self, Write},
+};
 
 use tracing::{
     field::{Field, Visit},
@@ -22,9 +25,13 @@ pub(crate) struct SpanFields;
 
 impl<'a> FormatFields<'a> for SpanFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'a>, fields: R) -> fmt::Result {
-        writer.write_char('{')?;
-        write_members(&mut writer, true, |members| fields.record(members))?;
-        writer.write_char('}')
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            line.push('{');
+            write_members(line, true, |members| fields.record(members))?;
+            line.push('}');
+            writer.write_str(line)
+        })
     }
 
     fn add_fields(
@@ -42,6 +49,11 @@ impl<'a> FormatFields<'a> for SpanFields {
         object.push('}');
         Ok(())
     }
+}
+
+thread_local! {
+    /// Where fields are put together: the text of a span then grows once.
+    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 fn write_members(
@@ -122,11 +134,13 @@ struct Escaped<'a>(&'a mut dyn Write);
 
 impl Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+        // Without an end before the last byte, the compiler looks at many at once.
+        if !text.bytes().fold(false, |found, byte| found | special(byte)) {
+            return self.0.write_str(text);
+        }
         let mut plain = 0;
-        for (at, byte) in text.bytes().enumerate() {
-            if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-                continue;
-            }
+        for (at, byte) in text.bytes().enumerate().filter(|(_, byte)| special(*byte)) {
             self.0.write_str(&text[plain..at])?;
             match byte {
                 b'"' => self.0.write_str("\\\"")?,

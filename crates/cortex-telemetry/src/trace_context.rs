@@ -19,6 +19,8 @@ pub struct TraceContext {
     flags: u8,
 }
 
+/// How long a `traceparent` of version 00 is.
+const LENGTH: usize = 55;
 /// The flag by which a caller says that it recorded the trace.
 const SAMPLED: u8 = 1;
 
@@ -37,17 +39,19 @@ impl TraceContext {
     /// Reads a `traceparent` header. Versions above 00 are read by the rules of version 00, as the
     /// recommendation asks. `None` for anything malformed: the receiver then starts a new trace.
     pub fn parse(traceparent: &str) -> Option<Self> {
-        let mut parts = traceparent.trim().split('-');
-        let (version, trace, span, flags) =
-            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let version = hex(version, 2)?;
-        if version == 0xff || (version == 0 && parts.next().is_some()) {
+        // Read for every call, so by position.
+        let text = traceparent.trim().as_bytes();
+        let (context, more) = text.split_at_checked(LENGTH)?;
+        let dashes = [context[2], context[35], context[52]];
+        let version = hex(&context[..2])?;
+        let ends = more.is_empty() || (version != 0 && more.starts_with(b"-"));
+        if dashes != *b"---" || version == 0xff || !ends {
             return None;
         }
         let context = Self {
-            trace_id: hex(trace, 32)?,
-            span_id: u64::try_from(hex(span, 16)?).ok()?,
-            flags: u8::try_from(hex(flags, 2)?).ok()?,
+            trace_id: hex(&context[3..35])?,
+            span_id: u64::try_from(hex(&context[36..52])?).ok()?,
+            flags: u8::try_from(hex(&context[53..])?).ok()?,
         };
         (context.trace_id != 0 && context.span_id != 0).then_some(context)
     }
@@ -71,6 +75,9 @@ impl TraceContext {
 
     /// Makes `span` a child of this context in the exported trace.
     pub fn adopt(self, span: &tracing::Span) {
+        if !crate::init::exports() {
+            return;
+        }
         let remote = SpanContext::new(
             TraceId::from_bytes(self.trace_id.to_be_bytes()),
             SpanId::from_bytes(self.span_id.to_be_bytes()),
@@ -80,6 +87,15 @@ impl TraceContext {
         );
         // The only error is that no span exporter is installed: then there is nothing to link.
         let _ = span.set_parent(Context::new().with_remote_span_context(remote));
+    }
+
+    /// The value of the header `traceparent`, in ASCII.
+    pub fn to_bytes(self) -> [u8; LENGTH] {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        write_hex(&mut text[3..35], self.trace_id);
+        write_hex(&mut text[36..52], self.span_id.into());
+        write_hex(&mut text[53..55], self.flags.into());
+        text
     }
 
     /// Whether the caller recorded the trace.
@@ -109,31 +125,30 @@ impl fmt::Display for TraceId128 {
 /// The value of the header `traceparent`.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        write_hex(&mut text[3..35], self.trace_id);
-        write_hex(&mut text[36..52], self.span_id.into());
-        write_hex(&mut text[53..55], self.flags.into());
-        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        f.write_str(str::from_utf8(&self.to_bytes()).map_err(|_| fmt::Error)?)
     }
 }
 
 /// Writes the last digits of `value`, as many as fit into `out`.
-fn write_hex(out: &mut [u8], mut value: u128) {
+fn write_hex(out: &mut [u8], value: u128) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for digit in out.iter_mut().rev() {
-        *digit = DIGITS[(value & 0xf) as usize];
-        value >>= 4;
+    let bytes = value.to_be_bytes();
+    let skipped = bytes.len().saturating_sub(out.len() / 2);
+    for (digits, byte) in out.chunks_exact_mut(2).zip(&bytes[skipped..]) {
+        digits.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]);
     }
 }
 
-/// Exactly `digits` lower-case hex digits.
-fn hex(text: &str, digits: usize) -> Option<u128> {
-    let valid =
-        text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if !valid {
-        return None;
-    }
-    u128::from_str_radix(text, 16).ok()
+/// Lower-case hex digits, 32 at most.
+fn hex(digits: &[u8]) -> Option<u128> {
+    digits.iter().try_fold(0, |value, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(value << 4 | u128::from(digit))
+    })
 }
 
 fn non_zero<T: Default + PartialEq>(draw: impl Fn() -> T) -> T {

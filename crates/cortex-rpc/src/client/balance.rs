@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tonic::{Code, body::Body};
 
 use crate::{
-    body::{self, Held},
+    body::{self, Held, Reply},
     client::{breaker::Breaker, channel, config::ClientConfig, target::Target},
     status::status,
     transport::{Answer, GrpcService, Transport},
@@ -197,7 +197,7 @@ impl Balance {
         Self { endpoints }
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Fault> {
+    async fn send(&self, request: Request<Body>) -> Result<Response<Reply>, Fault> {
         let endpoints = self.endpoints.get().await?;
         let tried = request.extensions().get::<Tried>().cloned().unwrap_or_default();
         let endpoint = pick(&endpoints, &tried, Instant::now())?;
@@ -206,7 +206,7 @@ impl Balance {
         let mut response = answer.map_err(|error| {
             Fault::unavailable("CONNECTION_LOST", format!("the connection was lost: {error}"))
         })?;
-        if body::status_code(response.headers()) == Some(Code::Unavailable) {
+        if body::head_code(&response) == Some(Code::Unavailable) {
             if endpoint.breaker.failed(Instant::now()) {
                 tracing::warn!(address = %endpoint.address, "the service keeps failing: circuit open");
             }

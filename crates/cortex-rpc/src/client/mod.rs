@@ -21,7 +21,6 @@ use crate::{
     client::{
         balance::{Balance, Endpoints},
         deadline::ClientDeadline,
-        propagate::Propagate,
         retry::Retry,
         target::Target,
     },
@@ -30,8 +29,8 @@ use crate::{
     transport::{GrpcService, Transport},
 };
 
-/// Makes transports that have the client's layers, outside in: context, metrics, deadline, retry,
-/// balance, circuit breaker.
+/// Makes transports that have the client's layers, outside in: metrics, deadline, retry with
+/// the context of each attempt, balance, circuit breaker.
 #[derive(Debug, Clone)]
 pub struct Client {
     config: ClientConfig,
@@ -88,40 +87,29 @@ impl Client {
             return Err(ClientError::NoUrl);
         }
         let endpoints = Endpoints::new(targets, self.config.clone());
-        let inner = self.deadline_and_retry(Balance::new(endpoints), true);
-        Ok(self.context_and_metrics(inner, 1))
+        Ok(self.layered(Balance::new(endpoints), (1, true)))
     }
 
     /// The client's layers over any transport, such as [`crate::local`].
     pub fn layers(&self, service: Transport) -> Transport {
-        let inner = self.deadline_and_retry(service, false);
-        self.context_and_metrics(inner, 1)
+        self.layered(service, (1, false))
     }
 
     /// The client's layers for a service's calls to itself, which are no hop.
     pub(crate) fn layers_within<S: GrpcService>(&self, service: S) -> Transport {
-        let inner = self.deadline_and_retry(service, false);
-        self.context_and_metrics(inner, 0)
+        self.layered(service, (0, false))
     }
 
-    fn context_and_metrics<S: GrpcService>(&self, inner: S, hop: u32) -> Transport {
-        match &self.metrics {
-            Some(metrics) => {
-                Transport::of(Propagate::new(Measure::new(inner, metrics.clone()), hop))
-            }
-            None => Transport::of(Propagate::new(inner, hop)),
-        }
-    }
-
-    fn deadline_and_retry<S: GrpcService>(
-        &self,
-        service: S,
-        over_network: bool,
-    ) -> ClientDeadline<Retry<S>> {
+    /// The layers for calls that are `hop` further when they arrive.
+    fn layered<S: GrpcService>(&self, service: S, (hop, over_network): (u32, bool)) -> Transport {
         let attempt_timeout = self.config.attempt_timeout.get();
-        let methods = self.methods.clone();
-        let retry = Retry::new(service, methods, &self.config.retry, attempt_timeout, over_network);
-        ClientDeadline::new(retry, self.methods.clone())
+        let way = (hop, over_network);
+        let attempts = Retry::new(service, &self.config.retry, attempt_timeout, way);
+        let call = ClientDeadline::new(attempts, self.methods.clone());
+        match &self.metrics {
+            Some(metrics) => Transport::of(Measure::new(call, metrics.clone())),
+            None => Transport::of(call),
+        }
     }
 }
 

@@ -1,52 +1,47 @@
 //! The context of a call, written into its metadata.
 
 use cortex_telemetry::TraceContext;
-use http::{HeaderMap, HeaderValue, Request};
-use tonic::body::Body;
+use http::{HeaderMap, request::Parts};
 
-use crate::{
-    context::{CallContext, HOPS, REQUEST_ID, TRACEPARENT, new_request_id},
-    transport::{Answer, GrpcService},
-};
+use crate::context::{CallContext, HOPS, REQUEST_ID, TRACEPARENT, new_request_id};
 
-/// Sends identity, request id, trace and hop count of the [`CallContext`] in the request's extensions.
-/// A call without one gets a request id and a trace, unless its metadata has them.
+/// What a call tells the next service: identity, request id, trace and hop count.
 #[derive(Debug)]
-pub(crate) struct Propagate<S> {
-    inner: S,
-    hop: u32,
+pub(super) enum Outgoing {
+    /// Of the call on whose behalf it is made.
+    OnBehalf(CallContext),
+    /// Of a call of its own, whose metadata may name an identity.
+    Own(CallContext),
 }
 
-impl<S> Propagate<S> {
-    /// `hop` is how much further the call is when it arrives: 1, or 0 within one service.
-    pub(crate) fn new(inner: S, hop: u32) -> Self {
-        Self { inner, hop }
+impl Outgoing {
+    /// Takes the [`CallContext`] out of the request's extensions, and drops the others. A call without
+    /// one gets a request id and a trace, unless its metadata has them.
+    pub(super) fn take(parts: &mut Parts) -> Self {
+        let context = parts.extensions.remove::<CallContext>();
+        parts.extensions.clear();
+        context.map_or_else(|| Self::Own(of_metadata(&parts.headers)), Self::OnBehalf)
     }
-}
 
-impl<S: GrpcService> GrpcService for Propagate<S> {
-    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
-        let (mut parts, body) = request.into_parts();
-        match parts.extensions.get::<CallContext>() {
-            Some(context) => context.inject(&mut parts.headers, self.hop),
-            None => complete(&mut parts.headers, self.hop),
-        }
-        self.inner.call(Request::from_parts(parts, body))
-    }
-}
-
-fn complete(headers: &mut HeaderMap, hop: u32) {
-    if !headers.contains_key(REQUEST_ID)
-        && let Ok(id) = HeaderValue::from_str(&new_request_id())
-    {
-        headers.insert(REQUEST_ID, id);
-    }
-    if !headers.contains_key(TRACEPARENT) {
-        let trace = TraceContext::current().unwrap_or_else(TraceContext::generate);
-        if let Ok(trace) = HeaderValue::from_str(&trace.to_string()) {
-            headers.insert(TRACEPARENT, trace);
+    /// Writes it into `headers` of a call that is `hop` further on when it arrives.
+    pub(super) fn write(&self, headers: &mut HeaderMap, hop: u32) {
+        match self {
+            Self::OnBehalf(context) => {
+                context.inject_identity(headers);
+                context.inject(headers, hop);
+            }
+            Self::Own(context) => context.inject(headers, hop),
         }
     }
-    let hops = headers.get(HOPS).and_then(|hops| hops.to_str().ok()?.parse::<u32>().ok());
-    headers.insert(HOPS, HeaderValue::from(hops.unwrap_or(0).saturating_add(hop)));
+}
+
+fn of_metadata(headers: &HeaderMap) -> CallContext {
+    let text = |name| headers.get(name)?.to_str().ok();
+    let trace = text(TRACEPARENT).and_then(TraceContext::parse);
+    CallContext {
+        request_id: Some(text(REQUEST_ID).map_or_else(new_request_id, Into::into)),
+        trace,
+        hops: text(HOPS).and_then(|hops| hops.parse().ok()).unwrap_or(0),
+        ..CallContext::default()
+    }
 }

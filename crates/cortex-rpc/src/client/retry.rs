@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cortex_core::Fault;
 use futures::future::Either;
 use http::{Request, Response, request::Parts};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use tokio::time::Instant;
 use tonic::{Code, Status, body::Body};
 
 use crate::{
-    body,
+    body::{self, Reply},
     client::{
         balance::{From, Tried},
         budget::Budget,
         config::RetryConfig,
-        deadline::CallDeadline,
+        propagate::Outgoing,
     },
     layer::{NotSent, write_timeout},
-    method::{Method, MethodTable},
+    method::Method,
     status::{retry_after, status},
     transport::{Answer, GrpcService},
 };
@@ -27,6 +27,8 @@ use crate::{
 /// Repeats unary calls that failed for a passing reason: those of idempotent methods, and any that
 /// never left this process. Between attempts it waits as long as the service asks, or a random time
 /// that doubles. It gives up where the deadline, the number of attempts or the budget ends.
+///
+/// Each attempt tells the service the call's context and the time that is left.
 #[derive(Debug)]
 pub(crate) struct Retry<S> {
     inner: S,
@@ -35,8 +37,9 @@ pub(crate) struct Retry<S> {
 
 #[derive(Debug)]
 struct Policy {
-    methods: MethodTable,
     config: RetryConfig,
+    /// How much further a call is when it arrives: 1, or 0 within one service.
+    hop: u32,
     attempt_timeout: Option<Duration>,
     /// Whether a call can fail before it was sent.
     over_network: bool,
@@ -46,14 +49,13 @@ struct Policy {
 impl<S> Retry<S> {
     pub(crate) fn new(
         inner: S,
-        methods: MethodTable,
         config: &RetryConfig,
         attempt_timeout: Duration,
-        over_network: bool,
+        (hop, over_network): (u32, bool),
     ) -> Self {
         let policy = Policy {
-            methods,
             config: config.clone(),
+            hop,
             attempt_timeout: Some(attempt_timeout).filter(|timeout| !timeout.is_zero()),
             over_network,
             budget: Budget::new(config.budget, config.budget_refill),
@@ -62,16 +64,33 @@ impl<S> Retry<S> {
     }
 }
 
-impl<S: GrpcService> GrpcService for Retry<S> {
-    fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
+impl<S: GrpcService> Retry<S> {
+    /// Answers a call of `method` that must be over at `end`.
+    pub(crate) fn call(
+        &self,
+        request: Request<Body>,
+        method: Option<&Method>,
+        end: Option<Instant>,
+    ) -> impl Future<Output = Answer> + Send {
+        let (mut parts, body) = request.into_parts();
+        let call = Call { context: Outgoing::take(&mut parts), end };
         let policy = &self.policy;
-        match policy.methods.get(request.uri().path()) {
+        match method {
             Some(method) if policy.may_repeat(method) => {
-                Either::Left(policy.run(&self.inner, request, method.idempotent))
+                Either::Left(policy.run(&self.inner, (parts, body), call, method.idempotent))
             }
-            _ => Either::Right(self.inner.call(request)),
+            _ => {
+                policy.tell(&mut parts, &call, None);
+                Either::Right(self.inner.call(Request::from_parts(parts, body)))
+            }
         }
     }
+}
+
+/// What the attempts of a call have in common.
+struct Call {
+    context: Outgoing,
+    end: Option<Instant>,
 }
 
 impl Policy {
@@ -84,25 +103,25 @@ impl Policy {
     async fn run<S: GrpcService>(
         &self,
         service: &S,
-        request: Request<Body>,
+        (mut parts, body): (Parts, Body),
+        call: Call,
         idempotent: bool,
     ) -> Answer {
-        let (mut parts, body) = request.into_parts();
-        let end = parts.extensions.get::<CallDeadline>().map(|deadline| deadline.0);
-        // What the layers further in read stands in the metadata by now.
-        parts.extensions.clear();
         let message = match self.collect(body).await {
             Ok(message) => message,
             Err(refused) => return Ok(body::respond(refused)),
         };
         let mut attempt = 1;
         loop {
-            let request = self.attempt(&parts, message.clone(), end, attempt);
+            // What is kept is the copy, since it has no room for more metadata.
+            let kept = parts.clone();
+            let mut told = std::mem::replace(&mut parts, kept);
+            self.tell(&mut told, &call, self.attempt_timeout);
+            let request = Request::from_parts(told, Body::new(Full::new(message.clone())));
             let response = service.call(request).await?;
             let failure = self.failure(&response, idempotent);
-            let Some(pause) = failure.and_then(|failure| self.pause(&failure, attempt, end)) else {
-                return Ok(response);
-            };
+            let pause = failure.and_then(|failure| self.pause(&failure, attempt, call.end));
+            let Some(pause) = pause else { return Ok(response) };
             tracing::debug!(path = parts.uri.path(), attempt, ?pause, "repeating a failed call");
             if let Some(From(address)) = response.extensions().get() {
                 parts.extensions.get_or_insert_default::<Tried>().0.push(*address);
@@ -112,45 +131,43 @@ impl Policy {
         }
     }
 
-    async fn collect(&self, body: Body) -> Result<Bytes, Status> {
+    async fn collect(&self, mut body: Body) -> Result<Bytes, Status> {
         let limit = self.config.max_request;
-        match Limited::new(body, limit.as_usize()).collect().await {
-            Ok(message) => Ok(message.to_bytes()),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+        // A request is one piece nearly always, which is kept as it is.
+        let (mut message, mut more) = (Bytes::new(), BytesMut::new());
+        while let Some(frame) = body.frame().await {
+            let Ok(piece) = frame?.into_data() else { continue };
+            if message.len() + more.len() + piece.len() > limit.as_usize() {
                 let message = format!("the request is larger than {limit}");
-                Err(status(&Fault::resource_exhausted("MESSAGE_TOO_LARGE", message)))
+                return Err(status(&Fault::resource_exhausted("MESSAGE_TOO_LARGE", message)));
             }
-            Err(error) => Err(Status::from_error(error)),
+            if message.is_empty() && more.is_empty() {
+                message = piece;
+            } else {
+                more.extend_from_slice(&std::mem::take(&mut message));
+                more.extend_from_slice(&piece);
+            }
         }
+        Ok(if more.is_empty() { message } else { more.freeze() })
     }
 
-    fn attempt(
-        &self,
-        parts: &Parts,
-        message: Bytes,
-        end: Option<Instant>,
-        attempt: u32,
-    ) -> Request<Body> {
-        let mut parts = parts.clone();
-        if attempt == 1 && self.attempt_timeout.is_none() {
-            // The time left is in the metadata already.
-            return Request::from_parts(parts, Body::new(Full::new(message)));
-        }
-        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-        let timeout = match (left, self.attempt_timeout) {
-            (Some(left), Some(attempt)) => Some(left.min(attempt)),
-            (left, attempt) => left.or(attempt),
+    /// Writes what the service must know of an attempt, which may take as long as `most`.
+    fn tell(&self, parts: &mut Parts, call: &Call, most: Option<Duration>) {
+        call.context.write(&mut parts.headers, self.hop);
+        let left = call.end.map(|end| end.saturating_duration_since(Instant::now()));
+        let timeout = match (left, most) {
+            (Some(left), Some(most)) => Some(left.min(most)),
+            (left, most) => left.or(most),
         };
         if let Some(timeout) = timeout {
             write_timeout(&mut parts.headers, timeout);
         }
-        Request::from_parts(parts, Body::new(Full::new(message)))
     }
 
     /// What failed, when repeating it can do no harm and may help.
-    fn failure(&self, response: &Response<Body>, idempotent: bool) -> Option<Status> {
+    fn failure(&self, response: &Response<Reply>, idempotent: bool) -> Option<Status> {
         // A status in the headers: the call failed before the service answered anything.
-        let code = match body::status_code(response.headers()) {
+        let code = match body::head_code(response) {
             None | Some(Code::Ok) => {
                 self.budget.succeeded();
                 return None;

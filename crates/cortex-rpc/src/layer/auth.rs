@@ -8,7 +8,7 @@ use http::{HeaderMap, Request};
 use tonic::body::Body;
 
 use crate::{
-    context::{Identity, Peer, TENANT, USER, context_mut},
+    context::{DEFAULT_TENANT, Identity, Peer, TENANT, USER, context_mut},
     layer::refuse,
     transport::{Answer, GrpcService},
 };
@@ -42,7 +42,10 @@ impl Authenticator for OpenAccess {
 /// The identity that the metadata names.
 fn named(headers: &HeaderMap) -> Option<Identity> {
     let text = |name| headers.get(name)?.to_str().ok().filter(|text| !text.is_empty());
-    let identity = Identity::of_tenant(text(TENANT)?);
+    let identity = match text(TENANT)? {
+        DEFAULT_TENANT => Identity::default(),
+        tenant => Identity::of_tenant(tenant),
+    };
     Some(match text(USER) {
         Some(user) => identity.with_user(user),
         None => identity,

@@ -15,7 +15,7 @@ use http_body::{Body as HttpBody, Frame};
 use tonic::{Status, body::Body};
 
 use crate::{
-    body,
+    body::{self, Reply},
     status::status,
     transport::{Answer, GrpcService},
 };
@@ -49,11 +49,13 @@ impl<S: GrpcService> GrpcService for CatchPanic<S> {
     }
 }
 
-fn guard(body: Body) -> Body {
-    if body.is_end_stream() {
-        return body;
+fn guard(reply: Reply) -> Reply {
+    match reply {
+        Reply::Flow(body) if !body.is_end_stream() => {
+            Reply::Flow(Body::new(GuardedBody(Some(body))))
+        }
+        over => over,
     }
-    Body::new(GuardedBody(Some(body)))
 }
 
 /// A body whose panics end it. `None` after the end.

@@ -64,8 +64,8 @@ impl Limit {
     }
 }
 
-/// Refuses calls beyond the limits with RESOURCE_EXHAUSTED, QuotaFailure and RetryInfo. A call
-/// counts until its response has ended. Health and reflection always pass.
+/// Refuses calls beyond the limits with RESOURCE_EXHAUSTED, QuotaFailure and RetryInfo. A unary
+/// call counts until it is answered, a stream until it has ended. Health and reflection always pass.
 #[derive(Debug)]
 pub(crate) struct LoadShed<S> {
     inner: S,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use cortex_telemetry::Metrics;
+use foldhash::fast::RandomState;
 use futures::TryFutureExt;
 use http::{HeaderMap, Request};
 use prometheus_client::{
@@ -65,7 +66,7 @@ pub(crate) struct CallMetrics {
     seconds: Seconds,
     /// Handles of the methods of the table, made with their first call. Paths that clients make up
     /// share one.
-    known: HashMap<Box<str>, OnceLock<Arc<MethodMetrics>>>,
+    known: HashMap<Box<str>, OnceLock<Arc<MethodMetrics>>, RandomState>,
     unknown: OnceLock<Arc<MethodMetrics>>,
 }
 
@@ -92,7 +93,7 @@ impl CallMetrics {
         metrics.register(&name("in_flight"), "Calls open now", this.in_flight.clone());
         metrics.register(
             &name("handling_seconds"),
-            "Time from a call's begin to the end of its response",
+            "Time from a call's begin until it is answered, of a stream until its end",
             this.seconds.clone(),
         );
         Arc::new(this)
@@ -202,7 +203,7 @@ impl<S: GrpcService> GrpcService for Measure<S> {
     fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let measured = Measured::begin(self.metrics.of(request.uri().path()));
         self.inner.call(request).map_ok(|response| {
-            if let Some(code) = body::status_code(response.headers()) {
+            if let Some(code) = body::head_code(&response) {
                 measured.end(code);
                 return response;
             }
@@ -231,8 +232,8 @@ impl Measured {
 }
 
 impl Observe for Measured {
-    fn on_trailers(&mut self, trailers: &mut HeaderMap) {
-        self.code = body::status_code(trailers).unwrap_or(Code::Unknown);
+    fn on_trailers(&mut self, code: Code, _trailers: &mut HeaderMap) {
+        self.code = code;
     }
 
     fn on_error(&mut self, error: &Status) {

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use tonic::{Code, ConnectError, Status, TimeoutExpired, body::Body};
 
 use crate::{
-    body,
+    body::{self, Reply},
     layer::timeout::deadline_exceeded,
     status::{chain, status},
     transport::{Answer, GrpcService, TransportError},
@@ -46,7 +46,7 @@ impl<S: GrpcService> GrpcService for NormaliseErrors<S> {
     }
 }
 
-fn answer(error: TransportError, peer: &str) -> Response<Body> {
+fn answer(error: TransportError, peer: &str) -> Response<Reply> {
     if find::<TimeoutExpired>(&error).is_some() {
         return body::respond(deadline_exceeded());
     }
@@ -64,13 +64,15 @@ fn answer(error: TransportError, peer: &str) -> Response<Body> {
 }
 
 /// A body that breaks off says UNAVAILABLE, since nobody knows what the service did.
-fn normalise_body(body: Body, peer: Arc<str>) -> Body {
-    if http_body::Body::is_end_stream(&body) {
-        return body;
+fn normalise_body(reply: Reply, peer: Arc<str>) -> Reply {
+    match reply {
+        Reply::Flow(body) if !http_body::Body::is_end_stream(&body) => {
+            Reply::Flow(Body::new(body.map_err(move |error| {
+                if is_breakage(error.code()) { connection_lost(&peer, &error) } else { error }
+            })))
+        }
+        over => over,
     }
-    Body::new(body.map_err(move |error| {
-        if is_breakage(error.code()) { connection_lost(&peer, &error) } else { error }
-    }))
 }
 
 /// The codes that tonic gives to broken connections and streams that were reset.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::TryFutureExt;
 use http::{HeaderMap, HeaderValue, Request};
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 
 use crate::{
     body::{self, Observe},
@@ -33,7 +33,9 @@ impl<S: GrpcService> GrpcService for RequestId<S> {
     fn call(&self, mut request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let id = take_over(&mut request);
         self.inner.call(request).map_ok(|mut response| {
-            seal_headers(response.headers_mut(), &id);
+            if let Some(code) = body::head_code(&response) {
+                seal_status(code, response.headers_mut(), &id);
+            }
             if let Ok(value) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(REQUEST_ID, value);
             }
@@ -63,14 +65,13 @@ fn read(headers: &HeaderMap) -> Option<Arc<str>> {
 struct Seal(Arc<str>);
 
 impl Observe for Seal {
-    fn on_trailers(&mut self, trailers: &mut HeaderMap) {
-        seal_headers(trailers, &self.0);
+    fn on_trailers(&mut self, code: Code, trailers: &mut HeaderMap) {
+        seal_status(code, trailers, &self.0);
     }
 }
 
-fn seal_headers(headers: &mut HeaderMap, id: &str) {
-    let failed = body::status_code(headers).is_some_and(|code| code != tonic::Code::Ok);
-    if !failed {
+fn seal_status(code: Code, headers: &mut HeaderMap, id: &str) {
+    if code == Code::Ok {
         return;
     }
     let sealed = Status::from_header_map(headers).and_then(|status| seal(&status, id));

@@ -1,6 +1,7 @@
 //! The time that a call may take: `grpc-timeout` on the wire, an instant in the process.
 
 use std::{
+    io::Write as _,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -13,7 +14,7 @@ use tokio::time::{Instant, Sleep, timeout_at};
 use tonic::{Code, Status, body::Body};
 
 use crate::{
-    body::{self, Cut},
+    body::{self, Cut, Reply},
     context::TIMEOUT,
     status::status,
     transport::{Answer, GrpcService},
@@ -81,7 +82,9 @@ impl Deadline {
         timeout_at(self.at, call).map(move |answer| match answer {
             Ok(answer) => {
                 let mut response = answer?;
-                self.correct(response.headers_mut());
+                if let Some(code) = body::head_code(&response) {
+                    self.correct(code, response.headers_mut());
+                }
                 Ok(response)
             }
             Err(_) => Ok(body::respond(deadline_exceeded())),
@@ -89,13 +92,13 @@ impl Deadline {
     }
 
     /// `body` until the deadline.
-    fn enforce_body(self, body: Body) -> Body {
-        body::cut(body, DeadlineCut { deadline: self, sleep: None })
+    fn enforce_body(self, reply: Reply) -> Reply {
+        body::cut(reply, DeadlineCut { deadline: self, sleep: None })
     }
 
     /// Reads CANCELLED as what it is when the time is over.
-    fn correct(self, headers: &mut HeaderMap) {
-        if body::status_code(headers) == Some(Code::Cancelled) && self.is_over() {
+    fn correct(self, code: Code, headers: &mut HeaderMap) {
+        if code == Code::Cancelled && self.is_over() {
             headers.remove(Status::GRPC_STATUS);
             headers.remove(Status::GRPC_MESSAGE);
             headers.remove(Status::GRPC_STATUS_DETAILS);
@@ -121,8 +124,8 @@ impl Cut for DeadlineCut {
         self.deadline.is_over()
     }
 
-    fn on_trailers(&mut self, trailers: &mut HeaderMap) {
-        self.deadline.correct(trailers);
+    fn on_trailers(&mut self, code: Code, trailers: &mut HeaderMap) {
+        self.deadline.correct(code, trailers);
     }
 }
 
@@ -160,7 +163,14 @@ pub(crate) fn write_timeout(headers: &mut HeaderMap, timeout: Duration) {
     ];
     let (amount, unit) =
         candidates.into_iter().find(|(n, _)| *n < LIMIT).unwrap_or((LIMIT - 1, 'H'));
-    if let Ok(value) = HeaderValue::from_str(&format!("{amount}{unit}")) {
+    // Written for every call, so into an array: eight digits and the unit.
+    let mut text = [0; 9];
+    let mut written = text.as_mut_slice();
+    if write!(written, "{amount}{unit}").is_err() {
+        return;
+    }
+    let length = 9 - written.len();
+    if let Ok(value) = HeaderValue::from_bytes(&text[..length]) {
         headers.insert(TIMEOUT, value);
     }
 }
@@ -211,7 +221,7 @@ mod tests {
                 return Ok::<_, TransportError>(Response::new(Body::new(frames)));
             }
             tokio::time::sleep(time).await;
-            Ok(body::respond(cancelled))
+            Ok(cancelled.into_http())
         }))
     }
 
@@ -222,7 +232,7 @@ mod tests {
             let request = Request::post("/a.B/C").header(TIMEOUT, "50m").body(Body::empty());
             let response = service.call(request.expect("a request")).await.expect("an answer");
             let head = response.headers().clone();
-            let body = response.into_body().collect().await.expect("a body");
+            let body = response.into_body().into_body().collect().await.expect("a body");
             let end = body.trailers().cloned().unwrap_or(head);
             assert_eq!(body::status_code(&end), Some(Code::DeadlineExceeded), "{in_trailers}");
         }

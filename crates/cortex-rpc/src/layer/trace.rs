@@ -14,6 +14,7 @@ use tonic::{Status, body::Body};
 use tracing::{Instrument, Span, field::Empty};
 
 use crate::{
+    body::Reply,
     context::{TRACEPARENT, context_mut},
     layer::request_id::take_over,
     method,
@@ -103,11 +104,13 @@ fn describe(span: &Span, request: &Request<Body>) {
     span.record("rpc.method", name);
 }
 
-fn in_span(body: Body, span: Span) -> Body {
-    if body.is_end_stream() {
-        return body;
+fn in_span(reply: Reply, span: Span) -> Reply {
+    match reply {
+        Reply::Flow(body) if !body.is_end_stream() => {
+            Reply::Flow(Body::new(SpannedBody { body, span }))
+        }
+        over => over,
     }
-    Body::new(SpannedBody { body, span })
 }
 
 /// A body that is polled in a span.

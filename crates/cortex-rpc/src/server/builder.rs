@@ -18,8 +18,8 @@ use crate::{
     descriptors,
     layer::{
         Authenticate, Authenticator, CallLimits, CallMetrics, CatchPanic, DrainCalls, Enter,
-        HopLimit, LoadShed, Measure, OpenAccess, RequestId, ServerDeadline, Side, StripExtensions,
-        Trace,
+        Gather, HopLimit, LoadShed, Measure, OpenAccess, RequestId, ServerDeadline, Side,
+        StripExtensions, Trace,
     },
     method::MethodTable,
     router::Router,
@@ -232,7 +232,8 @@ impl ServerBuilder {
     fn grpc(&self, methods: &MethodTable, metrics: &Metrics, drain: &Drain) -> Transport {
         let config = &self.config;
         let limits = CallLimits::new(config.max_unary_calls, config.max_streams);
-        let service = CatchPanic::new(self.router.clone());
+        let service = Gather::new(self.router.clone());
+        let service = CatchPanic::new(service);
         let service = DrainCalls::new(service, drain.clone());
         let service = HopLimit::new(service, config.max_hops);
         let service = Authenticate::new(service, self.authenticator.clone());

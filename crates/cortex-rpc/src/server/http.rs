@@ -13,7 +13,7 @@ use tonic::{Status, body::Body};
 use tower::{ServiceExt, service_fn};
 
 use crate::{
-    body,
+    body::{self, Reply},
     context::{REQUEST_ID, TRACEPARENT, context_mut},
     http_error::{http_error, http_error_as, json_response},
     layer::{Authenticator, CatchPanic, RequestId, Trace, identify, refuse},
@@ -73,11 +73,11 @@ fn router(parts: HttpParts) -> axum::Router {
 
 async fn answer_otherwise(fallback: Option<Transport>, request: Request<Body>) -> Response<Body> {
     let Some(fallback) = fallback else {
-        return body::respond(status(&not_found(&request)));
+        return status(&not_found(&request)).into_http();
     };
     match fallback.oneshot(request).await {
         Ok(response) => response,
-        Err(error) => body::respond(Status::from_error(error.into_inner())),
+        Err(error) => Status::from_error(error.into_inner()).into_http(),
     }
 }
 
@@ -170,7 +170,8 @@ struct AsTransport(axum::Router);
 impl GrpcService for AsTransport {
     fn call(&self, request: Request<Body>) -> impl Future<Output = Answer> + Send {
         let call = self.0.clone().oneshot(request);
-        call.map_ok(|response| response.map(Body::new)).map_err(|never| match never {})
+        let call = call.map_ok(|response| response.map(|body| Reply::Flow(Body::new(body))));
+        call.map_err(|never| match never {})
     }
 }
 
@@ -228,7 +229,7 @@ fn tell_onward(request: &mut Request<Body>) {
 struct HttpStatus(StatusCode);
 
 /// Makes JSON of a response that is a failed gRPC status.
-fn in_json(response: Response<Body>) -> Response<Body> {
+fn in_json(response: Response<Reply>) -> Response<Reply> {
     let Some(failed) = Status::from_header_map(response.headers()) else { return response };
     let mut answer = match response.extensions().get::<HttpStatus>() {
         Some(HttpStatus(code)) => http_error_as(*code, &failed),
@@ -237,5 +238,5 @@ fn in_json(response: Response<Body>) -> Response<Body> {
     if let Some(id) = response.headers().get(REQUEST_ID) {
         answer.headers_mut().insert(REQUEST_ID, id.clone());
     }
-    answer
+    answer.map(Reply::Flow)
 }

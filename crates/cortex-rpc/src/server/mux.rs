@@ -7,7 +7,7 @@ use cortex_core::Fault;
 use tonic::{Status, body::Body};
 use tower::ServiceExt;
 
-use crate::{body, context::Peer, http_error::http_error, status::status, transport::Transport};
+use crate::{context::Peer, http_error::http_error, status::status, transport::Transport};
 
 /// Both sides of a port.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ impl Mux {
             )));
         }
         let answer = self.grpc.clone().oneshot(request).await;
-        answer.unwrap_or_else(|e| body::respond(Status::from_error(e.into_inner())))
+        answer.unwrap_or_else(|e| Status::from_error(e.into_inner()).into_http())
     }
 }
 

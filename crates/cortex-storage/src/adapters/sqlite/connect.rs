@@ -19,8 +19,11 @@ use crate::error::{Result, StorageError};
 /// Statements that a connection remembers. The writer's differ by their number of rows, in powers of
 /// two.
 const STATEMENTS: usize = 256;
+/// Bytes of a page of a new database, half of SQLite's default: a commit writes whole pages into the log,
+/// one at least for each table of each session that it touches.
+const PAGE_BYTES: u32 = 2048;
 /// Pages of the write-ahead log after which a commit copies them into the database: 16 MiB.
-const CHECKPOINT_PAGES: &str = "4096";
+const CHECKPOINT_PAGES: &str = "8192";
 /// Bytes that the log's file keeps after it was copied.
 const LOG_BYTES: &str = "67108864";
 /// How long a read waits for a connection of the pool.
@@ -52,6 +55,7 @@ impl SqliteLocation {
         let options = self
             .options()
             .create_if_missing(true)
+            .page_size(PAGE_BYTES)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
