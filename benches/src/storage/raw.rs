@@ -29,7 +29,8 @@ fn insert_blocking(file: &Path, group: usize, time: Duration) -> Outcome<Share> 
     let conn = Connection::open(file)?;
     // As storage has them.
     conn.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4096;
+        "PRAGMA page_size = 2048; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = 8192;
          CREATE TABLE IF NOT EXISTS row (id INTEGER PRIMARY KEY, payload BLOB NOT NULL) STRICT;",
     )?;
     let mut statement = conn.prepare("INSERT INTO row (payload) VALUES (?)")?;
