@@ -138,6 +138,14 @@ impl Fixture {
         Self { store, tenant, clock, config, dir, database: Some(database) }
     }
 
+    /// Another replica on the same server, which keeps house only when it is told to.
+    async fn replica(&self) -> Arc<SqlStore> {
+        let url = self.database.as_ref().expect("PostgreSQL").url();
+        let hour = cortex_config::Duration::from_secs(3600);
+        let config = StorageConfig { housekeeping_interval: hour, ..self.config.clone() };
+        postgres::open(&url, &config, Some(self.clock.clone())).await.expect("it opens")
+    }
+
     /// A second connection to the same file.
     async fn other(&self) -> SqliteConnection {
         let url = format!("sqlite://{}", self.dir.path().join("cortex.db").display());

@@ -385,3 +385,33 @@ proptest! {
         runtime.expect("a runtime").block_on(counts_are_right(changes))?;
     }
 }
+
+#[tokio::test]
+async fn what_two_replicas_clear_away_at_once_is_let_go_of_once() -> Result<()> {
+    let f = Fixture::postgres().await;
+    let other = f.replica().await;
+    let text = large(1);
+    let with = async |count: usize| {
+        let held = f.held().await;
+        for number in 0..count {
+            let mut op = append(&held, &number.to_string());
+            op.effects.messages = vec![message(&MessageId::generate(), &text, "{}")];
+            f.store.append(&f.tenant, op).await?;
+        }
+        Ok::<_, StorageError>(held.0)
+    };
+    let references = async || f.number("SELECT coalesce(max(refs), 0) FROM contents").await;
+    with(1).await?;
+    let kept = references().await;
+    for _ in 0..5 {
+        let gone = [with(10).await?, with(10).await?];
+        assert!(references().await > kept);
+        for session in &gone {
+            f.store.delete_session(&f.tenant, session).await?;
+        }
+        tokio::try_join!(f.store.clear_away(), other.clear_away())?;
+        assert_eq!(references().await, kept);
+    }
+    other.close().await;
+    Ok(())
+}
