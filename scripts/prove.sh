@@ -19,6 +19,8 @@ cargo nextest run --locked --workspace --profile prove --run-ignored all --no-te
 # These compute for hours without optimisation, and wait for no disk: what they try is decisions.
 TMPDIR="$(mktemp -d /dev/shm/cortex-prove.XXXXXX)"
 export TMPDIR
+# PostgreSQL, which is there too, runs as another user.
+chmod 711 "$TMPDIR"
 trap 'rm -rf "$TMPDIR"' EXIT
 cargo nextest run --locked --cargo-profile prove -p cortex-storage --profile prove --no-tests=fail \
   -E 'binary(model)' "$@"

@@ -24,8 +24,6 @@ const STATEMENTS: usize = 256;
 const PAGE_BYTES: u32 = 2048;
 /// Pages of the write-ahead log after which a commit copies them into the database: 16 MiB.
 const CHECKPOINT_PAGES: &str = "8192";
-/// What the writer remembers of pages: 16 MiB, eight pages for each of a thousand busy sessions.
-const CACHE_KIB: &str = "-16384";
 /// Bytes that the log's file keeps after it was copied.
 const LOG_BYTES: &str = "67108864";
 /// How long a read waits for a connection of the pool.
@@ -62,7 +60,6 @@ impl SqliteLocation {
             .synchronous(SqliteSynchronous::Full)
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .pragma("journal_size_limit", LOG_BYTES)
-            .pragma("cache_size", CACHE_KIB)
             // What a statement would undo is kept in memory, however much it is, and not in a file.
             .pragma("temp_store", "MEMORY")
             .thread_name(|_| "storage-writer".to_owned());
