@@ -63,6 +63,9 @@ impl TraceContext {
 
     /// The context of `span`. `None` when spans are not exported.
     pub fn of(span: &tracing::Span) -> Option<Self> {
+        if !crate::init::exports() {
+            return None;
+        }
         let context = span.context();
         let span = context.span();
         let span = span.span_context();

@@ -92,6 +92,11 @@ impl Client {
 
     /// The client's layers over any transport, such as [`crate::local`].
     pub fn layers(&self, service: Transport) -> Transport {
+        self.layers_to(service)
+    }
+
+    /// The same over any service, without a future on the heap between both.
+    pub(crate) fn layers_to<S: GrpcService>(&self, service: S) -> Transport {
         self.layered(service, (1, false))
     }
 

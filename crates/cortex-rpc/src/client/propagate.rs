@@ -18,8 +18,7 @@ impl Outgoing {
     /// Takes the [`CallContext`] out of the request's extensions, and drops the others. A call without
     /// one gets a request id and a trace, unless its metadata has them.
     pub(super) fn take(parts: &mut Parts) -> Self {
-        let context = parts.extensions.remove::<CallContext>();
-        parts.extensions.clear();
+        let context = std::mem::take(&mut parts.extensions).remove::<CallContext>();
         context.map_or_else(|| Self::Own(of_metadata(&parts.headers)), Self::OnBehalf)
     }
 

@@ -60,8 +60,7 @@ impl<S: GrpcService> GrpcService for Trace<S> {
         }
         context_mut(&mut request).trace = Some(exported.unwrap_or(trace));
         let call = span.in_scope(|| self.inner.call(request));
-        let bodies = span.clone();
-        let call = call.map_ok(|response| response.map(|body| in_span(body, bodies)));
+        let call = call.map_ok(|response| response.map(in_this_span));
         Either::Right(call.instrument(span))
     }
 }
@@ -104,10 +103,11 @@ fn describe(span: &Span, request: &Request<Body>) {
     span.record("rpc.method", name);
 }
 
-fn in_span(reply: Reply, span: Span) -> Reply {
+/// Polls what is still to come in the span that is entered now.
+fn in_this_span(reply: Reply) -> Reply {
     match reply {
         Reply::Flow(body) if !body.is_end_stream() => {
-            Reply::Flow(Body::new(SpannedBody { body, span }))
+            Reply::Flow(Body::new(SpannedBody { body, span: Span::current() }))
         }
         over => over,
     }

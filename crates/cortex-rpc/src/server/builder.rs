@@ -184,8 +184,7 @@ impl ServerBuilder {
         let mut this = self.with_infrastructure(readiness.clone());
         let grpc = this.grpc(&methods, &metrics, &drain);
         let client = Client::default().with_methods(methods);
-        let bare = Transport::of(StripExtensions::new(grpc.clone()));
-        let transport = client.layers(bare.clone());
+        let transport = client.layers_to(StripExtensions::new(grpc.clone()));
         let within = client.layers_within(StripExtensions::new(grpc.clone()));
         let fallback = this.fallback.take().map(|make| make(within));
         let http = http_service(HttpParts {
@@ -205,7 +204,7 @@ impl ServerBuilder {
             config: this.config,
             services: this.services,
             transport,
-            bare,
+            grpc: grpc.clone(),
             mux: Mux::new(grpc, http),
             drain,
             metrics,

@@ -25,7 +25,9 @@ pub use drain::Drain;
 pub use health::Check;
 pub use signals::shutdown_on_signal;
 
-use crate::{client::Client, router::Router, server::mux::Mux, transport::Transport};
+use crate::{
+    client::Client, layer::StripExtensions, router::Router, server::mux::Mux, transport::Transport,
+};
 
 /// A service's gRPC and HTTP sides with all their layers, before and independent of any socket.
 /// Cloning is cheap, and clones are the same server.
@@ -51,7 +53,7 @@ pub(crate) struct Parts {
     services: Vec<String>,
     transport: Transport,
     /// The server's layers without a client's.
-    bare: Transport,
+    grpc: Transport,
     mux: Mux,
     drain: Drain,
     metrics: Metrics,
@@ -71,7 +73,7 @@ impl Server {
 
     /// As [`Server::transport`], with the limits and metrics of `client` in place of default ones.
     pub fn transport_for(&self, client: &Client) -> Transport {
-        client.layers(self.0.bare.clone())
+        client.layers_to(StripExtensions::new(self.0.grpc.clone()))
     }
 
     /// A router that leads to each of the product's services here (not health and reflection, which
