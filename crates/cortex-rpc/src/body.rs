@@ -62,12 +62,6 @@ impl Reply {
     }
 }
 
-impl From<Body> for Reply {
-    fn from(body: Body) -> Self {
-        Self::Flow(body)
-    }
-}
-
 /// A body that is here.
 pub(crate) struct Whole {
     data: Option<Bytes>,
@@ -168,7 +162,8 @@ pub(crate) trait Cut: Send + Unpin + 'static {
     fn on_trailers(&mut self, _code: Code, _trailers: &mut HeaderMap) {}
 }
 
-/// Ends `body` with the status of `cut` as soon as that fires, and lets go of the body at once.
+/// Ends `reply` with the status of `cut` as soon as that fires, and lets go of its body at once. One
+/// that is here as a whole has ended.
 pub(crate) fn cut<C: Cut>(reply: Reply, mut cut: C) -> Reply {
     match reply {
         Reply::Whole(mut whole) => {
