@@ -3,16 +3,22 @@
 use super::*;
 use crate::adapters::sql::admin::catalogue::Of;
 
+/// A fill with all that `source` has, not yet committed.
+async fn filled(source: &Fixture, target: &SqlAdmin) -> Result<Box<dyn Fill>> {
+    let mut dump = source.admin.dump(DumpScope::Backup).await?;
+    let tables = dump.facts().tables.clone();
+    let mut fill = target.fill(dump.facts().schema_version, &tables).await?;
+    for table in 0..tables.len() {
+        fill.write(table, dump.rows(table).await?).await?;
+    }
+    Ok(fill)
+}
+
 #[tokio::test]
 async fn a_fill_that_is_dropped_leaves_nothing() -> Result<()> {
     let source = Fixture::with_rows().await;
     let target = Fixture::new().await;
-    let mut dump = source.admin.dump(DumpScope::Backup).await?;
-    let tables = dump.facts().tables.clone();
-    let mut fill = target.admin.fill(dump.facts().schema_version, &tables).await?;
-    for table in 0..tables.len() {
-        fill.write(table, dump.rows(table).await?).await?;
-    }
+    let fill = filled(&source, &target.admin).await?;
     let refusal = target.store.write(crate::adapters::sql::ops::Nothing).await;
     assert_eq!(refusal, Err(StorageError::Maintenance { work: Work::Restore }));
     drop(fill);
@@ -25,12 +31,7 @@ async fn a_fill_that_is_dropped_leaves_nothing() -> Result<()> {
 async fn a_crash_in_the_middle_of_a_fill_leaves_nothing() -> Result<()> {
     let source = Fixture::with_rows().await;
     let target = Fixture::new().await;
-    let mut dump = source.admin.dump(DumpScope::Backup).await?;
-    let tables = dump.facts().tables.clone();
-    let mut fill = target.admin.fill(dump.facts().schema_version, &tables).await?;
-    for table in 0..tables.len() {
-        fill.write(table, dump.rows(table).await?).await?;
-    }
+    let _fill = filled(&source, &target.admin).await?;
     let copy = tempfile::tempdir().expect("a directory");
     for name in ["cortex.db", "cortex.db-wal"] {
         let from = target.dir.path().join(name);
@@ -53,12 +54,7 @@ async fn new_sessions_get_no_number_of_which_rows_are_left() -> Result<()> {
     let config = StorageConfig::default();
     let store = postgres::open(&database.url(), &config, None).await?;
     let admin = SqlAdmin::new(store.clone(), config);
-    let mut dump = source.admin.dump(DumpScope::Backup).await?;
-    let tables = dump.facts().tables.clone();
-    let mut fill = admin.fill(dump.facts().schema_version, &tables).await?;
-    for table in 0..tables.len() {
-        fill.write(table, dump.rows(table).await?).await?;
-    }
+    let fill = filled(&source, &admin).await?;
     fill.commit().await?;
     let target = Fixture { store, admin, dir: tempfile::tempdir().expect("a directory") };
     target.session().await?;
