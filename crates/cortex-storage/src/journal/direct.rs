@@ -61,6 +61,13 @@ pub enum DirectEffect {
     Status(SessionStatus),
 }
 
+impl DirectEffect {
+    /// Whether the state is needed to know what it changes.
+    pub fn is_of_state(&self) -> bool {
+        matches!(self, Self::State(..))
+    }
+}
+
 /// What a direct write answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DirectOutcome {
@@ -111,7 +118,7 @@ fn check(head: &SessionHead, op: &Direct) -> Result<()> {
     if head.status == SessionStatus::Ended && !status {
         return Err(StorageError::SessionEnded { session_id: head.session_id.clone() });
     }
-    let needs_no_turn = !matches!(op.effect, DirectEffect::State(..));
+    let needs_no_turn = !op.effect.is_of_state();
     if let Some(turn) = &head.turn
         && needs_no_turn
     {

@@ -271,6 +271,10 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         self.new.insert(key, value);
     }
 
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.new.get(key).or_else(|| self.old.get(key))
+    }
+
     /// Takes the value out; the caller puts it back to keep it.
     pub(super) fn take(&mut self, key: &K) -> Option<V> {
         self.new.remove(key).or_else(|| self.old.remove(key))

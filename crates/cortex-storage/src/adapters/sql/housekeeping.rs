@@ -232,7 +232,7 @@ impl Operation for ForgetRequests {
 
     fn needs(&self, _: &Cache, _: &mut Needs) {}
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         work.writes.forgotten_requests.extend_from_slice(&self.requests);
         Ok(())
     }
@@ -270,7 +270,7 @@ impl Operation for PurgeStep {
     }
 
     /// Of what was staged and given up nothing goes before nobody can go on with it.
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         if !self.purge.staged {
             work.writes.purge_steps.push(self.purge);
             return Ok(());
@@ -300,7 +300,7 @@ impl Operation for ForgetHolders {
         needs.holders(HolderNeeds::Write);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         let over =
             work.cache.holders.0.extract_if(|_, owned| owned.holder.expires_at < self.before);
         work.writes.forgotten_holders.extend(over.map(|(id, _)| id));
@@ -322,7 +322,7 @@ impl Operation for ForgetTombstones {
 
     fn needs(&self, _: &Cache, _: &mut Needs) {}
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         work.writes.forget_tombstones = Some(self.before);
         Ok(())
     }

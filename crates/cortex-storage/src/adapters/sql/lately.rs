@@ -47,9 +47,9 @@ impl Default for Lately {
 
 /// Nothing of what a commit may change is kept as long as this lives.
 #[derive(Debug)]
-pub(super) struct Changing<'l>(&'l Lately);
+pub(super) struct Changing(Arc<Lately>);
 
-impl Drop for Changing<'_> {
+impl Drop for Changing {
     fn drop(&mut self) {
         let mut shelf = self.0.lock();
         shelf.changing.clear();
@@ -77,7 +77,10 @@ impl Lately {
     }
 
     /// Takes out what a commit may change, before it begins. There is one commit at a time.
-    pub(super) fn change(&self, sessions: impl IntoIterator<Item = SessionNo>) -> Changing<'_> {
+    pub(super) fn change(
+        self: &Arc<Self>,
+        sessions: impl IntoIterator<Item = SessionNo>,
+    ) -> Changing {
         let mut shelf = self.lock();
         for session in sessions {
             shelf.sessions.take(&session);
@@ -85,7 +88,7 @@ impl Lately {
         }
         shelf.moves += 1;
         drop(shelf);
-        Changing(self)
+        Changing(Arc::clone(self))
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {
@@ -148,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_is_read_again_once_it_was_written() {
-        let (lately, id) = (Lately::default(), SessionId::generate());
+        let (lately, id) = (Arc::new(Lately::default()), SessionId::generate());
         assert_eq!(head(&lately, &id, 1).await, 1);
         assert_eq!(head(&lately, &id, 2).await, 1, "it is remembered");
         drop(lately.change([SessionNo(8)]));
@@ -159,7 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_commit_is_changing_is_not_kept() {
-        let (lately, id) = (Lately::default(), SessionId::generate());
+        let (lately, id) = (Arc::new(Lately::default()), SessionId::generate());
         let changing = lately.change([NUMBER]);
         assert_eq!(head(&lately, &id, 1).await, 1);
         assert_eq!(head(&lately, &id, 2).await, 2, "nothing is kept during the commit");
@@ -170,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_read_across_a_commit_is_not_kept() {
-        let (lately, id) = (Lately::default(), SessionId::generate());
+        let (lately, id) = (Arc::new(Lately::default()), SessionId::generate());
         let mut changing = None;
         let begins = async {
             changing = Some(lately.change([NUMBER]));
@@ -187,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_tenant_does_not_see_what_another_has_read() {
-        let (lately, id) = (Lately::default(), SessionId::generate());
+        let (lately, id) = (Arc::new(Lately::default()), SessionId::generate());
         head(&lately, &id, 1).await;
         let missing = async { Err(StorageError::SessionNotFound { session_id: id.to_string() }) };
         assert!(lately.session(&Tenant::new("other"), &id, missing).await.is_err());

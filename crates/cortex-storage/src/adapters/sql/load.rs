@@ -16,7 +16,7 @@ use super::{
     rows::{self, ARTIFACT, CONTENTS, EXECUTION, HEAD, KNOWN, PART},
     script::{Script, Transaction},
     stored::join_text,
-    work::{Creation, Description, Read, RecordFact, Work, Writes},
+    work::{Creation, Description, Read, RecordFact, Work},
 };
 use crate::{
     content::{Contents, Pieces},
@@ -27,15 +27,15 @@ use crate::{
     time::Stamp,
 };
 
-/// Reads what `needs` names. What the cache has is taken out of it; [`Work`] puts it back after the
-/// commit. In a database that others write too, everything is locked first, and the time is its own
+/// Reads what `needs` names. What the cache has is taken out of it; [`Work::remember`] puts it back. In a
+/// database that others write too, everything is locked first, and the time is its own
 /// unless `time` is given.
-pub(super) async fn load<'a>(
+pub(super) async fn load(
     tx: &mut Transaction<'_>,
-    cache: &'a mut Cache,
+    cache: Cache,
     needs: Needs,
     time: Option<Stamp>,
-) -> Result<Work<'a>> {
+) -> Result<Work> {
     let mut loader = Loader { tx, cache, read: Read::default() };
     let mut now = time.unwrap_or_default();
     if loader.cache.is_shared() {
@@ -55,16 +55,16 @@ pub(super) async fn load<'a>(
     loader.cache(&needs).await?;
     loader.clear(&needs).await?;
     let Loader { cache, read, .. } = loader;
-    Ok(Work { now, cache, read, writes: Writes::default() })
+    Ok(Work::new(cache, read, now))
 }
 
-pub(super) struct Loader<'t, 'c, 'a> {
+pub(super) struct Loader<'t, 'c> {
     pub(super) tx: &'t mut Transaction<'c>,
-    pub(super) cache: &'a mut Cache,
+    pub(super) cache: Cache,
     pub(super) read: Read,
 }
 
-impl Loader<'_, '_, '_> {
+impl Loader<'_, '_> {
     /// Runs `SELECT … FROM (VALUES rows) v CROSS JOIN …` unless there are no rows.
     pub(super) async fn select<R>(
         &mut self,
@@ -468,7 +468,7 @@ fn chosen(
 }
 
 /// Gives numbers to names that come up for the first time in a database that others write too.
-pub(super) async fn number_names(tx: &mut Transaction<'_>, work: &mut Work<'_>) -> Result<()> {
+pub(super) async fn number_names(tx: &mut Transaction<'_>, work: &mut Work) -> Result<()> {
     let new: BTreeSet<Arc<str>> = work.unknown_names().cloned().collect();
     if new.is_empty() {
         return Ok(());

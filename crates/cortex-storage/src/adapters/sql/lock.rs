@@ -50,7 +50,7 @@ fn moment(row: &Row) -> Result<Stamp> {
     }
 }
 
-impl Loader<'_, '_, '_> {
+impl Loader<'_, '_> {
     /// Locks what `needs` names, reads the heads, the leases and the revisions, and answers the time by the
     /// database's clock.
     ///

@@ -24,6 +24,7 @@ mod needs;
 mod ops;
 mod query;
 mod read;
+mod recall;
 mod row;
 mod rows;
 mod script;

@@ -114,7 +114,7 @@ impl Script {
     }
 }
 
-/// One transaction: opened by its first script, closed by [`Transaction::commit`].
+/// One transaction: opened by its first script, closed by the [`Commit`] that it ends with.
 pub(super) struct Transaction<'c> {
     conn: &'c mut Connection,
     open: bool,
@@ -175,22 +175,35 @@ impl<'c> Transaction<'c> {
         self.conn
     }
 
-    /// Runs `script` and commits, in one trip if the database allows that. Without anything to run it
-    /// only ends what is open.
-    pub(super) async fn commit(self, mut script: Script) -> Result<(), CommitFailed> {
-        if script.is_empty() && !self.open {
-            return Ok(());
-        }
+    /// The end of the transaction: to run `script` and commit.
+    pub(super) fn end(self, script: Script) -> Commit {
+        let nothing = script.is_empty() && !self.open;
+        Commit { script: (!nothing).then_some(script), batch: self.batch }
+    }
+}
+
+/// The last script of a transaction, which commits it.
+pub(super) struct Commit {
+    /// Absent: there is nothing to do.
+    script: Option<Script>,
+    /// The batch, of a writer of a database that others write too.
+    batch: Option<Batch>,
+}
+
+impl Commit {
+    /// Runs the script and commits, in one trip if the database allows that.
+    pub(super) async fn run(self, conn: &mut Connection) -> Result<(), CommitFailed> {
+        let Some(mut script) = self.script else { return Ok(()) };
         let failed = |error| CommitFailed { error, unknown: None };
-        if !self.conn.is_shared() {
+        if !conn.is_shared() {
             script.push("COMMIT;");
-            return script.execute(self.conn).await.map_err(failed);
+            return script.execute(conn).await.map_err(failed);
         }
-        script.execute(self.conn).await.map_err(failed)?;
+        script.execute(conn).await.map_err(failed)?;
         let mut commit = Script::default();
         commit.push("COMMIT");
         let unknown = self.batch;
-        commit.execute(self.conn).await.map_err(|error| CommitFailed { error, unknown })
+        commit.execute(conn).await.map_err(|error| CommitFailed { error, unknown })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Group commits, transactions that fail, and what is cleared away, on both databases; and what only
 //! happens to a file.
 
+mod ahead;
 mod gathering;
 mod kept;
 
@@ -233,7 +234,7 @@ impl Operation for Raw {
 
     fn needs(&self, _: &Cache, _: &mut Needs) {}
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<usize> {
+    fn decide(&self, work: &mut Work) -> Result<usize> {
         work.writes.raw.push(self.0);
         Ok(work.writes.entries.len())
     }

@@ -270,14 +270,35 @@ impl Writes {
 }
 
 /// One batch in the making.
-pub(super) struct Work<'a> {
+pub(super) struct Work {
     pub(super) now: Stamp,
-    pub(super) cache: &'a mut Cache,
+    pub(super) cache: Cache,
     pub(super) read: Read,
     pub(super) writes: Writes,
 }
 
-impl Work<'_> {
+impl Work {
+    pub(super) fn new(cache: Cache, read: Read, now: Stamp) -> Self {
+        Self { now, cache, read, writes: Writes::default() }
+    }
+
+    /// What the batch used goes back into the cache.
+    pub(super) fn remember(self) -> Cache {
+        let Self { mut cache, read, .. } = self;
+        if !cache.is_shared() {
+            for (session, head) in read.heads {
+                cache.heads.insert(session, head);
+            }
+        }
+        for (key, session) in read.ids {
+            cache.ids.insert(key, session);
+        }
+        for (name, number) in read.names {
+            cache.names.insert(name, number);
+        }
+        cache
+    }
+
     /// The session that a request names.
     pub(super) fn session(&self, tenant: &Tenant, id: &SessionId) -> Result<(TenantNo, SessionNo)> {
         let found = self.cache.tenant(tenant).and_then(|tenant| {

@@ -4,12 +4,15 @@
 //! the writer remembers is forgotten and read anew before anybody is answered; a batch that fails for
 //! a reason of one of its writes is done again one by one, so that the bad one fails alone.
 //!
-//! SQLite has one such task. PostgreSQL has several, in each replica: there a batch that had to give way
+//! SQLite has one such task, which decides what comes while a commit is under way, for the next one. PostgreSQL has several, in each replica: there a batch that had to give way
 //! to another or lost the server before its commit is done again for a while, and after a commit
 //! whose answer was lost the server is asked what became of it.
 
+mod ahead;
+mod news;
+mod settle;
+
 use std::{
-    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -25,7 +28,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    cache::{Cache, OwnedHead, Wanted},
+    cache::{Cache, Wanted},
     database::{Connection, Location},
     lately::Lately,
     load::{load, number_names},
@@ -33,7 +36,7 @@ use super::{
     ops::Waiting,
     query::Query,
     rows::{self, HEAD, HEAD_TABLES},
-    script::{Batch, CommitFailed, Transaction},
+    script::{Batch, Commit, Transaction},
     time::Timekeeper,
     work::Work,
 };
@@ -42,12 +45,14 @@ use crate::{
     admin,
     config::{Buffers, StorageConfig},
     error::{Result, StorageError},
-    journal::{Entry, HolderFacts, SessionHead, SessionNo},
-    ports::{Runnable, Standing},
-    tenant::Tenant,
+    journal::{SessionHead, SessionNo},
+    ports::Standing,
     time::Stamp,
     watch::{Notice, RevisionHub, RunnableHub, SessionHub},
 };
+use news::News;
+pub(in crate::adapters) use settle::forget_writers;
+use settle::settle;
 
 /// Where commits are published.
 #[derive(Debug, Clone)]
@@ -114,12 +119,10 @@ impl Writer {
 
     /// Writes until nobody can ask any more, then closes the database.
     pub(super) async fn run(mut self, waiting: Arc<Mutex<mpsc::Receiver<Box<dyn Waiting>>>>) {
-        loop {
-            let batch = self.next_batch(&mut *waiting.lock().await).await;
-            if batch.is_empty() {
-                break;
-            }
-            self.commit(batch).await;
+        if self.location.is_shared() {
+            self.run_in_turn(&waiting).await;
+        } else {
+            self.run_ahead(&mut *waiting.lock().await).await;
         }
         if let Some(conn) = self.conn.take()
             && let Err(error) = conn.close().await
@@ -128,24 +131,35 @@ impl Writer {
         }
     }
 
-    /// What waits, as much as one commit takes; nothing when nobody can ask any more.
-    async fn next_batch(
-        &self,
-        waiting: &mut mpsc::Receiver<Box<dyn Waiting>>,
-    ) -> Vec<Box<dyn Waiting>> {
-        let Some(first) = waiting.recv().await else { return Vec::new() };
-        let mut bytes = first.size();
-        let mut batch = vec![first];
-        while batch.len() < self.buffers.batch_writes && bytes < self.buffers.batch.as_usize() {
-            let Ok(next) = waiting.try_recv() else { break };
-            bytes += next.size();
-            batch.push(next);
+    /// One batch after the other.
+    async fn run_in_turn(&mut self, waiting: &Mutex<mpsc::Receiver<Box<dyn Waiting>>>) {
+        loop {
+            let mut batch = WaitingBatch::default();
+            self.fill(&mut batch, &mut *waiting.lock().await).await;
+            if batch.writes.is_empty() {
+                break;
+            }
+            let outcome = self.persist(&mut batch.writes, false).await;
+            self.conclude(batch.writes, outcome).await;
         }
-        batch
     }
 
-    async fn commit(&mut self, mut batch: Vec<Box<dyn Waiting>>) {
-        let outcome = self.persist(&mut batch, false).await;
+    /// Adds what waits to `batch`, as much as one commit takes. Waits for the first write; nothing when
+    /// nobody can ask any more.
+    async fn fill(&self, batch: &mut WaitingBatch, waiting: &mut mpsc::Receiver<Box<dyn Waiting>>) {
+        if batch.writes.is_empty() {
+            let Some(first) = waiting.recv().await else { return };
+            batch.push(first);
+        }
+        while batch.has_room(&self.buffers) {
+            let Ok(next) = waiting.try_recv() else { break };
+            batch.push(next);
+        }
+    }
+
+    /// Answers the writes of a batch. One that failed for a reason of one of its writes is done again one by
+    /// one.
+    async fn conclude(&mut self, batch: Vec<Box<dyn Waiting>>, outcome: Result<()>) {
         match outcome {
             Err(ref error) if is_of_one_write(error) => {
                 for write in batch {
@@ -185,60 +199,67 @@ impl Writer {
 
     /// Decides and commits `batch`, and publishes it.
     async fn attempt(&mut self, batch: &mut [Box<dyn Waiting>], careful: bool) -> Result<()> {
-        let mut touched = HashSet::new();
-        let needs = Needs { careful, ..Needs::default() };
-        let outcome = self.transact(batch, needs, &mut touched).await;
-        if let Err(error) = &outcome {
-            self.recover(error, touched).await;
+        let decided = self.decide(batch, careful).await?;
+        let Decided { commit, news, changed } = decided;
+        let changing = self.hubs.lately.as_ref().map(|lately| lately.change(changed));
+        let Some(conn) = &mut self.conn else { return Err(unconnected()) };
+        let outcome = match commit.run(conn).await {
+            Ok(()) => Ok(()),
+            Err(failed) => settle(failed, &self.location, &mut self.conn).await,
+        };
+        drop(changing);
+        match outcome {
+            Ok(()) => news.publish(&self.hubs, &self.buffers),
+            Err(ref error) => self.recover(error, news.sessions()).await,
         }
         outcome
     }
 
-    async fn transact(
+    /// Decides `batch`. From then on what it changes is remembered as if it were committed: if it cannot be, the writer
+    /// has to [recover](Self::recover).
+    async fn decide(&mut self, batch: &mut [Box<dyn Waiting>], careful: bool) -> Result<Decided> {
+        let outcome = self.try_to_decide(batch, careful).await;
+        if let Err(error) = &outcome {
+            self.recover(error, std::iter::empty()).await;
+        }
+        outcome
+    }
+
+    async fn try_to_decide(
         &mut self,
         batch: &mut [Box<dyn Waiting>],
-        needs: Needs,
-        touched: &mut HashSet<SessionNo>,
-    ) -> Result<()> {
+        careful: bool,
+    ) -> Result<Decided> {
         self.connect().await?;
         let time = self.now();
-        let needs = self.gather(batch, needs).await?;
-        let (Some(conn), Some(cache)) = (&mut self.conn, &mut self.cache) else {
+        let needs = self.gather(batch, careful).await?;
+        let (Some(conn), Some(cache)) = (&mut self.conn, self.cache.take()) else {
             return Err(unconnected());
         };
         self.batch.number += 1;
         let mut tx = Transaction::new(conn, self.batch);
         let mut work = load(&mut tx, cache, needs, time).await?;
-        for write in &mut *batch {
+        for write in batch {
             write.decide(&mut work);
         }
         self.wanted = work.cache.wanted();
         if self.wanted != Wanted::default() {
             return Err(StorageError::Contended { detail: "numbers are missing".to_owned() });
         }
-        touched.extend(work.writes.heads.keys());
         if work.cache.is_shared() {
             number_names(&mut tx, &mut work).await?;
         }
-        let mut script = tx.script();
-        work.write(&mut script, self.least_content);
-        let changing = self.hubs.lately.as_ref().map(|lately| lately.change(work.changed()));
-        if let Err(failed) = tx.commit(script).await {
-            settle(failed, &self.location, &mut self.conn).await?;
-        }
-        drop(changing);
-        publish(&self.hubs, &self.buffers, &mut work);
-        remember(work);
-        Ok(())
+        let (decided, cache) = Decided::of(work, tx, self.least_content);
+        self.cache = Some(cache);
+        Ok(decided)
     }
 
     /// What the batch needs to know. In a database that others write too, numbers are reserved for
     /// what is new.
-    async fn gather(&mut self, batch: &mut [Box<dyn Waiting>], needs: Needs) -> Result<Needs> {
+    async fn gather(&mut self, batch: &mut [Box<dyn Waiting>], careful: bool) -> Result<Needs> {
         let (Some(conn), Some(cache)) = (&mut self.conn, &mut self.cache) else {
             return Err(unconnected());
         };
-        let careful = needs.careful;
         cache.begin_batch();
         let found = needs_of(batch, cache, careful);
         if !cache.is_shared() {
@@ -278,7 +299,8 @@ impl Writer {
 
     /// Forgets everything, and reads anew how far the touched sessions are: a commit that failed may
     /// still have reached the disk, and then their watchers must hear of it.
-    async fn recover(&mut self, error: &StorageError, touched: HashSet<SessionNo>) {
+    async fn recover(&mut self, error: &StorageError, touched: impl Iterator<Item = SessionNo>) {
+        let touched: Vec<_> = touched.collect();
         report(error, touched.len());
         self.cache = None;
         let broken = matches!(
@@ -306,7 +328,7 @@ impl Writer {
         }
     }
 
-    async fn tell_standings(&mut self, touched: HashSet<SessionNo>) -> Result<()> {
+    async fn tell_standings(&mut self, touched: Vec<SessionNo>) -> Result<()> {
         self.connect().await?;
         let Some(conn) = &mut self.conn else { return Ok(()) };
         for session in touched {
@@ -318,15 +340,50 @@ impl Writer {
     }
 }
 
+/// Writes that go together.
+#[derive(Default)]
+struct WaitingBatch {
+    writes: Vec<Box<dyn Waiting>>,
+    bytes: usize,
+}
+
+impl WaitingBatch {
+    fn push(&mut self, write: Box<dyn Waiting>) {
+        self.bytes += write.size();
+        self.writes.push(write);
+    }
+
+    /// Whether a commit takes more.
+    fn has_room(&self, buffers: &Buffers) -> bool {
+        self.writes.len() < buffers.batch_writes && self.bytes < buffers.batch.as_usize()
+    }
+}
+
+/// A batch that was decided and is not committed.
+struct Decided {
+    commit: Commit,
+    news: News,
+    /// The sessions of which readers will see something else.
+    changed: Vec<SessionNo>,
+}
+
+impl Decided {
+    /// With what the writer remembers from now on.
+    fn of(mut work: Work, mut tx: Transaction<'_>, least_content: usize) -> (Self, Cache) {
+        let mut script = tx.script();
+        work.write(&mut script, least_content);
+        let changed = work.changed().collect();
+        let news = News::of(&mut work);
+        (Self { commit: tx.end(script), news, changed }, work.remember())
+    }
+}
+
 /// The pause before a batch is attempted again for the first time; each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long the server may take to hear that whoever forbade writes has left.
 const LINGER: Duration = Duration::from_millis(250);
-/// How often the server is asked what became of a batch.
-const QUESTIONS: u32 = 20;
-
 fn needs_of(batch: &mut [Box<dyn Waiting>], cache: &Cache, careful: bool) -> Needs {
     let mut needs = Needs { careful, ..Needs::default() };
     for write in batch {
@@ -342,66 +399,6 @@ fn unconnected() -> StorageError {
 /// Whether another attempt may succeed, and nothing was committed by this one.
 fn may_pass(error: &StorageError) -> bool {
     matches!(error, StorageError::Contended { .. } | StorageError::Unreachable { .. })
-}
-
-/// Finds out whether a transaction was committed whose commit was not answered.
-///
-/// # Errors
-/// `Unreachable` when it was not, `Io` when that cannot be known, and else why the commit failed.
-async fn settle(
-    failed: CommitFailed,
-    location: &Location,
-    conn: &mut Option<Connection>,
-) -> Result<()> {
-    let error = StorageError::from(failed.error);
-    let Some(batch) = failed.unknown.filter(|_| matches!(error, StorageError::Unreachable { .. }))
-    else {
-        return Err(error);
-    };
-    *conn = None;
-    let mut pause = FIRST_PAUSE;
-    for _ in 0..QUESTIONS {
-        match last_batch(batch.writer, location, conn).await {
-            Ok(last) if last == batch.number => return Ok(()),
-            Ok(_) => return Err(error),
-            // Its transaction still runs, or nobody answers.
-            Err(_) => {}
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-    Err(StorageError::Io { detail: format!("the answer to a commit was lost: {error}") })
-}
-
-/// The last batch of a writer that was committed. Waits for one that is being committed.
-async fn last_batch(
-    writer: Uuid,
-    location: &Location,
-    conn: &mut Option<Connection>,
-) -> Result<i64> {
-    // The row is locked by whoever writes it, even if it is not there yet.
-    const LAST: &str = "INSERT INTO writers (writer, batch, at) VALUES (?, 0, 0) \
-        ON CONFLICT (writer) DO UPDATE SET batch = writers.batch RETURNING batch";
-    if conn.is_none() {
-        *conn = Some(location.writer().await?);
-    }
-    let Some(open) = conn else { return Err(unconnected()) };
-    let row = Query::new(LAST).bind(writer.as_bytes().as_slice())?.first_on(open.target()).await;
-    if row.is_err() {
-        *conn = None;
-    }
-    Ok(row?.map_or(Ok(0), |row| row.try_get(0))?)
-}
-
-/// How long a writer may take to look whether its last batch was committed: for much longer than it asks.
-const WRITER_RETENTION: Duration = Duration::from_secs(24 * 3600);
-
-/// Forgets writers of processes that are gone.
-pub(in crate::adapters) async fn forget_writers(conn: &mut Connection) -> Result<()> {
-    let sql = "DELETE FROM writers \
-        WHERE at < (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - ?";
-    let retention = i64::try_from(WRITER_RETENTION.as_micros()).unwrap_or(i64::MAX);
-    Query::new(sql).bind(retention)?.all_on(conn.target()).await.map(drop)
 }
 
 fn report(error: &StorageError, sessions: usize) {
@@ -431,149 +428,4 @@ pub(super) async fn read_standing(
 
 pub(super) fn standing(head: &SessionHead) -> Standing {
     head.into()
-}
-
-/// Tells followers what was committed.
-fn publish(hubs: &Hubs, buffers: &Buffers, work: &mut Work<'_>) {
-    for session in work.writes.heads.keys() {
-        let Some(OwnedHead { head, .. }) = work.read.heads.get(session) else { continue };
-        let standing = standing(head);
-        let entries = &mut work.writes.entries;
-        hubs.sessions.publish(*session, || {
-            let entries = entries.get_mut(session).map(|(_, entries)| std::mem::take(entries));
-            Notice::Commit(standing, pushed(entries, buffers.watch_commit.as_usize()))
-        });
-    }
-    for session in &work.writes.deletions {
-        hubs.sessions.publish(*session, || Notice::Deleted);
-    }
-    for tenant in &work.writes.revisions {
-        if let Some(row) = work.cache.tenants.get(tenant) {
-            hubs.revisions.publish(tenant, row.revision);
-        }
-    }
-    if hubs.runnable.is_followed() {
-        for (_, hint) in runnable(work) {
-            hubs.runnable.publish(hint);
-        }
-    }
-    if let Some(others) = &hubs.others {
-        let sessions = work.writes.heads.keys().chain(&work.writes.deletions).copied();
-        let ready = runnable(work).into_iter().map(|(session, _)| session);
-        others.tell(sessions, ready, work.writes.revisions.iter());
-    }
-}
-
-fn pushed(entries: Option<Vec<Entry>>, limit: usize) -> Option<Arc<[Entry]>> {
-    let entries = entries.unwrap_or_default();
-    let bytes: usize = entries.iter().map(Entry::size).sum();
-    (bytes <= limit).then(|| entries.into())
-}
-
-/// The sessions of a batch that somebody should take. Of holders that the batch did not ask for only
-/// what is remembered is known: hints may be wrong.
-fn runnable(work: &Work<'_>) -> Vec<(SessionNo, Runnable)> {
-    let names: std::collections::HashMap<_, &Tenant> =
-        work.cache.tenants.iter().map(|(tenant, row)| (row.no, tenant)).collect();
-    let mut hints = Vec::new();
-    for session in work.writes.heads.keys() {
-        let Some(OwnedHead { tenant, head }) = work.read.heads.get(session) else { continue };
-        let holders = &work.cache.holders;
-        let held = head.holder.as_ref().is_some_and(|holder| holders.is_live(holder, work.now));
-        let ready = head.ready_at.is_some_and(|at| at <= work.now);
-        if let (false, true, Some(tenant)) = (held, ready, names.get(tenant)) {
-            let (session_id, epoch) = (head.session_id.clone(), head.epoch);
-            hints.push((*session, Runnable { tenant: (*tenant).clone(), session_id, epoch }));
-        }
-    }
-    hints
-}
-
-/// Puts what the batch used back into the cache.
-fn remember(work: Work<'_>) {
-    let Work { cache, read, .. } = work;
-    if !cache.is_shared() {
-        for (session, head) in read.heads {
-            cache.heads.insert(session, head);
-        }
-    }
-    for (key, session) in read.ids {
-        cache.ids.insert(key, session);
-    }
-    for (name, number) in read.names {
-        cache.names.insert(name, number);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use cortex_testkit::Postgres;
-
-    use super::*;
-    use crate::{
-        adapters::postgres::{self, PostgresLocation},
-        config::StorageConfig,
-    };
-
-    /// Ends a transaction that noted `batch`, and answers what is found out about it.
-    async fn settled(location: &Location, batch: Batch, end: &str) -> Result<()> {
-        let mut conn = location.writer().await?;
-        for sql in ["BEGIN", &noting(batch), end] {
-            Query::new(sql).all_on(conn.target()).await?;
-        }
-        let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        let failed = CommitFailed { error: lost.into(), unknown: Some(batch) };
-        let mut conn = Some(conn);
-        let settled = settle(failed, location, &mut conn).await;
-        assert!(conn.is_some(), "it is connected again");
-        settled
-    }
-
-    fn noting(Batch { writer, number }: Batch) -> String {
-        format!(
-            "INSERT INTO writers (writer, batch, at) VALUES ('\\x{}', {number}, 0) \
-             ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch",
-            writer.simple()
-        )
-    }
-
-    #[tokio::test]
-    async fn what_became_of_a_commit_without_an_answer_is_found_out() -> Result<()> {
-        let database = Postgres::shared().database();
-        let config = StorageConfig::default();
-        postgres::open(&database.url(), &config, None).await?;
-        let location = Location::Postgres(PostgresLocation::parse(&database.url(), &config)?);
-        let writer = Uuid::now_v7();
-        let ends = [("ROLLBACK", false), ("COMMIT", true), ("ROLLBACK", false), ("COMMIT", true)];
-        for (number, (end, committed)) in (1..).zip(ends) {
-            let settled = settled(&location, Batch { writer, number }, end).await;
-            assert_eq!(settled.is_ok(), committed, "batch {number}: {settled:?}");
-        }
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn a_commit_that_still_goes_on_is_waited_for() -> Result<()> {
-        let database = Postgres::shared().database();
-        let config = StorageConfig::default();
-        postgres::open(&database.url(), &config, None).await?;
-        let location = Location::Postgres(PostgresLocation::parse(&database.url(), &config)?);
-        for number in 1..=2 {
-            let batch = Batch { writer: Uuid::from_u128(7), number };
-            let mut open = location.writer().await?;
-            for sql in ["BEGIN", &noting(batch)] {
-                Query::new(sql).all_on(open.target()).await?;
-            }
-            let mut conn = None;
-            let asked = last_batch(batch.writer, &location, &mut conn);
-            let commit = async {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                Query::new("COMMIT").all_on(open.target()).await
-            };
-            let (last, committed) = tokio::join!(asked, commit);
-            committed?;
-            assert_eq!(last?, number);
-        }
-        Ok(())
-    }
 }

@@ -21,7 +21,7 @@ const TOTALS: &str = "caches (tenant, revision, entries, bytes)";
 const TOTALS_CONFLICT: &str = "ON CONFLICT (tenant) DO UPDATE SET revision = excluded.revision, \
     entries = excluded.entries, bytes = excluded.bytes";
 
-impl Work<'_> {
+impl Work {
     pub(super) fn write_cache_totals(&self, script: &mut Script) {
         let totals = self.writes.cache_totals.iter();
         let rows: Vec<_> =

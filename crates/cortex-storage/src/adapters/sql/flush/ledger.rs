@@ -15,7 +15,7 @@ const EXECUTIONS_CONFLICT: &str = "ON CONFLICT (tenant, execution_id) DO UPDATE 
 const OUTCOMES: &str =
     "outcomes (tenant, execution_id, result, error, details_type, details, pieces)";
 
-impl Work<'_> {
+impl Work {
     pub(super) fn write_holders(&self, script: &mut Script) {
         let holders: Vec<_> =
             self.writes.holders.iter().filter_map(|id| self.cache.holders.0.get(id)).collect();

@@ -24,7 +24,7 @@ const MESSAGES: &str = "messages (message, tenant, session, message_id, role, co
 /// What is cut out of the messages that a batch touches, at each moment of it.
 type Current<'w> = HashMap<(SessionNo, &'w MessageId), Pieces>;
 
-impl Work<'_> {
+impl Work {
     /// Messages that join, then those that change, then those that leave.
     pub(super) fn write_messages(&self, script: &mut Script, contents: &mut ContentChanges) {
         let stored = self.read.message_pieces.iter();

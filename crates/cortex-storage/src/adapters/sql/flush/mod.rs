@@ -44,7 +44,7 @@ const ENTRIES: &str =
     "entries (entry, tenant, kind, type, payload_type, payload, start, created_at, epoch, pieces)";
 const REQUESTS: &str = "requests (session, request, tenant, fingerprint, first, last, at, note)";
 
-impl Work<'_> {
+impl Work {
     /// Adds everything that the batch writes to `script`, in an order that foreign keys allow. Pieces of
     /// `least_content` bytes and more are stored once per tenant.
     pub(super) fn write(&mut self, script: &mut Script, least_content: usize) {

@@ -8,7 +8,7 @@ use crate::{
     time::Stamp,
 };
 
-impl Work<'_> {
+impl Work {
     pub(super) fn write_revisions(&self, script: &mut Script) {
         for tenant in &self.writes.revisions {
             if let Some(row) = self.cache.tenants.get(tenant) {

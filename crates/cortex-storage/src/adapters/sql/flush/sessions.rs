@@ -10,7 +10,7 @@ use crate::{
     time::Stamp,
 };
 
-impl Work<'_> {
+impl Work {
     pub(super) fn write_states(&self, script: &mut Script, contents: &mut ContentChanges) {
         let mut rows = Vec::new();
         for session in &self.writes.states {

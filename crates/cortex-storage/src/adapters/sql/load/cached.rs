@@ -13,7 +13,7 @@ use crate::{
     time::Stamp,
 };
 
-impl Loader<'_, '_, '_> {
+impl Loader<'_, '_> {
     pub(super) async fn metric_requests(&mut self, needs: &Needs) -> Result<()> {
         let tables =
             " v CROSS JOIN metric_requests r ON r.tenant = v.column1 AND r.request = v.column2";

@@ -40,7 +40,7 @@ impl Operation for Note {
         }
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Noted> {
+    fn decide(&self, work: &mut Work) -> Result<Noted> {
         let (tenant, session) = work.session(&self.tenant, &self.new.session_id)?;
         let request = Request {
             session,
@@ -91,7 +91,7 @@ impl Operation for GiveBytes {
         }
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Noted> {
+    fn decide(&self, work: &mut Work) -> Result<Noted> {
         let (tenant, session) = work.session(&self.tenant, &self.attach.session_id)?;
         let request = Request {
             session,
@@ -125,7 +125,7 @@ impl Operation for GiveBytes {
 impl GiveBytes {
     fn insert(
         &self,
-        work: &mut Work<'_>,
+        work: &mut Work,
         (tenant, session): (TenantNo, SessionNo),
         about: &About,
     ) -> Artifact {
@@ -144,7 +144,7 @@ impl GiveBytes {
 
     fn complete(
         &self,
-        work: &mut Work<'_>,
+        work: &mut Work,
         tenant: TenantNo,
         artifact_id: &ArtifactId,
         content_type: &str,
@@ -182,7 +182,7 @@ impl Operation for RemoveArtifact {
         }
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         let tenant = work.cache.tenant(&self.tenant).ok_or_else(|| not_found(&self.artifact_id))?;
         let digest = work.artifact(tenant, &self.artifact_id)?.artifact.digest;
         let key = (tenant, self.artifact_id.clone());
@@ -220,7 +220,7 @@ impl Operation for ForgetBytes {
         needs.deletes_bytes = true;
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         if work.read.bytes_are_needed || self.turnstile.is_taken() {
             return Ok(());
         }
@@ -243,7 +243,7 @@ impl Operation for NameStore {
 
     fn needs(&self, _: &Cache, _: &mut Needs) {}
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         work.writes.store_id = Some(self.store_id.clone());
         Ok(())
     }
@@ -263,7 +263,7 @@ struct Request<'a> {
 
 impl Request<'_> {
     /// The artifact that the request was answered with before.
-    fn answered(&self, work: &Work<'_>) -> Result<Option<String>> {
+    fn answered(&self, work: &Work) -> Result<Option<String>> {
         let Some(id) = self.id else { return Ok(None) };
         let Some(known) = work.read.known.get(&(self.session, id.key(self.method))) else {
             return Ok(None);
@@ -272,7 +272,7 @@ impl Request<'_> {
         Ok(Some(known.note.clone().unwrap_or_default()))
     }
 
-    fn remember(&self, work: &mut Work<'_>, tenant: TenantNo, artifact_id: &ArtifactId) {
+    fn remember(&self, work: &mut Work, tenant: TenantNo, artifact_id: &ArtifactId) {
         let Some(key) = key(self.id, self.method) else { return };
         let (fingerprint, note) = (self.fingerprint, Some(artifact_id.to_string()));
         let known = Known { fingerprint, first: 0, last: 0, at: work.now, note };
@@ -293,7 +293,7 @@ pub(in super::super) fn not_found(id: &ArtifactId) -> StorageError {
     StorageError::ArtifactNotFound { artifact_id: id.to_string() }
 }
 
-impl Work<'_> {
+impl Work {
     fn insert_artifact(&mut self, tenant: TenantNo, session: SessionNo, artifact: Artifact) {
         let key = (tenant, artifact.artifact_id.clone());
         self.writes.new_artifacts.push((tenant, session, artifact.clone()));

@@ -52,7 +52,7 @@ impl Operation for PutCached {
         need(cache, needs, &self.tenant, &self.put.key);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Self::Answer> {
+    fn decide(&self, work: &mut Work) -> Result<Self::Answer> {
         let (now, key) = (work.now, &self.put.key);
         let found = work.cache.tenant(&self.tenant).and_then(|tenant| live(work, tenant, key));
         check_revision(key, self.put.expected, found.map_or(0, |fact| fact.revision))?;
@@ -105,7 +105,7 @@ impl Operation for RemoveCached {
         need(cache, needs, &self.tenant, &self.delete.key);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         let key = &self.delete.key;
         let found = work.cache.tenant(&self.tenant).and_then(|tenant| {
             let fact = live(work, tenant, key)?;
@@ -139,7 +139,7 @@ impl Operation for RemoveExpiredCached {
         }
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<u64> {
+    fn decide(&self, work: &mut Work) -> Result<u64> {
         let mut removed = 0;
         for (tenant, key) in &self.entries {
             let Some(tenant) = work.cache.tenant(tenant) else { continue };
@@ -177,9 +177,9 @@ impl Operation for Evict {
         }
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<bool> {
+    fn decide(&self, work: &mut Work) -> Result<bool> {
         let Some(tenant) = work.cache.tenant(&self.tenant) else { return Ok(false) };
-        let over = |work: &Work<'_>| {
+        let over = |work: &Work| {
             let totals = work.read.cache_totals.get(&tenant);
             totals.is_some_and(|totals| totals.is_over(&self.bounds, true))
         };
@@ -217,7 +217,7 @@ impl Operation for WriteUses {
         needs.caches.extend(self.uses.iter().filter_map(|((tenant, _), _)| cache.tenant(tenant)));
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         for ((tenant, key), at) in &self.uses {
             if let Some(tenant) = work.cache.tenant(tenant) {
                 work.writes.cache_uses.push((tenant, key.clone(), *at));
@@ -243,19 +243,19 @@ fn is_over(fact: &CacheFact, now: Stamp) -> bool {
 }
 
 /// The entry, unless its time is over.
-fn live(work: &Work<'_>, tenant: TenantNo, key: &CacheKey) -> Option<CacheFact> {
+fn live(work: &Work, tenant: TenantNo, key: &CacheKey) -> Option<CacheFact> {
     let fact = work.read.cached.get(&(tenant, key.clone())).copied();
     fact.filter(|fact| !is_over(fact, work.now))
 }
 
 /// Counts an entry no more, if there is one.
-fn forget(work: &mut Work<'_>, tenant: TenantNo, key: &CacheKey) {
+fn forget(work: &mut Work, tenant: TenantNo, key: &CacheKey) {
     if let Some(fact) = work.read.cached.remove(&(tenant, key.clone())) {
         work.read.cache_totals.entry(tenant).or_default().leave_out(fact.bytes);
     }
 }
 
-fn remove(work: &mut Work<'_>, tenant: TenantNo, key: &CacheKey) {
+fn remove(work: &mut Work, tenant: TenantNo, key: &CacheKey) {
     forget(work, tenant, key);
     let slot = (tenant, key.clone());
     work.writes.cached.shift_remove(&slot);

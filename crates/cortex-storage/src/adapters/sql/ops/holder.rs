@@ -31,7 +31,7 @@ impl Operation for RegisterHolder {
         needs.holders(HolderNeeds::Write);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Lease> {
+    fn decide(&self, work: &mut Work) -> Result<Lease> {
         let id = &self.op.holder_id;
         if let Some(OwnedHolder { tenant, holder }) = work.cache.holders.0.get(id) {
             if holder.voided || work.cache.tenant(&self.tenant) != Some(*tenant) {
@@ -64,7 +64,7 @@ impl Operation for RegisterHolder {
 }
 
 impl RegisterHolder {
-    fn void_former(&self, work: &mut Work<'_>, tenant: TenantNo) -> Option<HolderId> {
+    fn void_former(&self, work: &mut Work, tenant: TenantNo) -> Option<HolderId> {
         let mut former = None;
         for (id, OwnedHolder { tenant: of, holder }) in &mut work.cache.holders.0 {
             if *of == tenant && holder.instance == self.op.instance && !holder.voided {
@@ -91,7 +91,7 @@ impl Operation for RenewHolder {
         needs.holders(HolderNeeds::Write);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Lease> {
+    fn decide(&self, work: &mut Work) -> Result<Lease> {
         renew(work, &self.tenant, &self.holder_id)
     }
 
@@ -101,7 +101,7 @@ impl Operation for RenewHolder {
 }
 
 /// Renews the lease of a holder that the tenant registered.
-fn renew(work: &mut Work<'_>, tenant: &Tenant, id: &HolderId) -> Result<Lease> {
+fn renew(work: &mut Work, tenant: &Tenant, id: &HolderId) -> Result<Lease> {
     let void = || StorageError::LeaseVoid { holder_id: id.to_string() };
     let tenant = work.cache.tenant(tenant).ok_or_else(void)?;
     let owned = work.cache.holders.0.get_mut(id);
@@ -129,7 +129,7 @@ impl Operation for RetireHolder {
         }
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<u64> {
+    fn decide(&self, work: &mut Work) -> Result<u64> {
         let tenant = work.cache.tenant(&self.tenant);
         let owned = work.cache.holders.0.get_mut(&self.holder_id);
         let Some(owned) = owned.filter(|owned| Some(owned.tenant) == tenant) else { return Ok(0) };

@@ -25,7 +25,7 @@ pub(in super::super) struct InSession<O> {
 }
 
 impl<O> InSession<O> {
-    fn session(&self, work: &Work<'_>, id: &SessionId) -> Result<(TenantNo, SessionNo)> {
+    fn session(&self, work: &Work, id: &SessionId) -> Result<(TenantNo, SessionNo)> {
         work.session(&self.tenant, id)
     }
 }
@@ -41,7 +41,7 @@ impl Operation for InSession<Submit> {
         needs.name(&self.op.command.payload.type_url);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Submitted> {
+    fn decide(&self, work: &mut Work) -> Result<Submitted> {
         let (tenant, session) = self.session(work, &self.op.session_id)?;
         let facts = work.facts(tenant, session);
         let decision = submit(work.head(session)?, &self.op, &facts, work.now)?;
@@ -60,7 +60,7 @@ impl Operation for InSession<Append> {
         needs.append(cache, &self.tenant, &self.op);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Appended> {
+    fn decide(&self, work: &mut Work) -> Result<Appended> {
         let (tenant, session) = self.session(work, &self.op.session_id)?;
         let facts = work.facts(tenant, session);
         let decision = append(work.head(session)?, &self.op, &facts, work.now)?;
@@ -79,16 +79,15 @@ impl Operation for InSession<Direct> {
 
     fn needs(&self, cache: &Cache, needs: &mut Needs) {
         if let Some((_, session)) = needs.session(cache, &self.tenant, &self.op.session_id) {
-            session.state = true;
-            session
-                .requests
-                .extend(self.op.request_id.as_ref().map(|id| id.key(Method::AddMessage)));
+            session.state |= self.op.effect.is_of_state();
+            let key = self.op.request_id.as_ref().map(|id| id.key(Method::AddMessage));
+            session.requests.extend(key);
         }
         needs.name(&self.op.command.name);
         needs.name(&self.op.command.payload.type_url);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<DirectOutcome> {
+    fn decide(&self, work: &mut Work) -> Result<DirectOutcome> {
         let (tenant, session) = self.session(work, &self.op.session_id)?;
         let facts = work.facts(tenant, session);
         let decision = direct(work.head(session)?, &self.op, &facts, work.now)?;
@@ -108,7 +107,7 @@ impl Operation for InSession<Acquire> {
         needs.session(cache, &self.tenant, &self.op.session_id);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Acquired> {
+    fn decide(&self, work: &mut Work) -> Result<Acquired> {
         use crate::journal::Facts;
 
         let (tenant, session) = self.session(work, &self.op.session_id)?;
@@ -129,7 +128,7 @@ impl Operation for InSession<Release> {
         needs.session(cache, &self.tenant, &self.op.session_id);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<bool> {
+    fn decide(&self, work: &mut Work) -> Result<bool> {
         let (tenant, session) = self.session(work, &self.op.session_id)?;
         let decision = release(work.head(session)?, &self.op, work.now)?;
         Ok(work.accept(tenant, decision))
@@ -153,7 +152,7 @@ impl Operation for ClaimExecution {
         need_row(cache, needs, &self.tenant, &self.op.execution_id);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         let (tenant, row) = row(work, &self.tenant, &self.op.execution_id)?;
         let decision = claim(work.head(row.session)?, row, &self.op, work.now)?;
         work.accept(tenant, decision);
@@ -178,7 +177,7 @@ impl Operation for FinishExecution {
         need_row(cache, needs, &self.tenant, &self.op.execution_id);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         let (tenant, row) = row(work, &self.tenant, &self.op.execution_id)?;
         let decision = finish(work.head(row.session)?, row, &self.op, work.now)?;
         work.accept(tenant, decision);
@@ -197,11 +196,7 @@ fn need_row(cache: &Cache, needs: &mut Needs, tenant: &Tenant, id: &ExecutionId)
 }
 
 /// The row, if its session still exists.
-fn row<'w>(
-    work: &'w Work<'_>,
-    tenant: &Tenant,
-    id: &ExecutionId,
-) -> Result<(TenantNo, &'w Execution)> {
+fn row<'w>(work: &'w Work, tenant: &Tenant, id: &ExecutionId) -> Result<(TenantNo, &'w Execution)> {
     let found = work.cache.tenant(tenant).and_then(|tenant| {
         let row = work.read.executions.get(&(tenant, id.clone()))?;
         work.read.heads.contains_key(&row.session).then_some((tenant, row))

@@ -34,7 +34,7 @@ impl Operation for RecordNumbers {
         }
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Recorded> {
+    fn decide(&self, work: &mut Work) -> Result<Recorded> {
         if let Some(before) = self.recorded_before(work)? {
             return Ok(before);
         }
@@ -72,7 +72,7 @@ impl Operation for RecordNumbers {
 
 impl RecordNumbers {
     /// What the same request answered before.
-    fn recorded_before(&self, work: &Work<'_>) -> Result<Option<Recorded>> {
+    fn recorded_before(&self, work: &Work) -> Result<Option<Recorded>> {
         let Some((id, key)) = &self.record.request else { return Ok(None) };
         let tenant = work.cache.tenant(&self.tenant);
         let known = tenant.and_then(|tenant| work.read.metric_requests.get(&(tenant, *key)));
@@ -95,7 +95,7 @@ impl Operation for ForgetMetricRequests {
 
     fn needs(&self, _: &Cache, _: &mut Needs) {}
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         work.writes.forget_metric_requests = Some(self.before);
         Ok(())
     }
@@ -121,7 +121,7 @@ impl Operation for PruneMetrics {
 
     fn needs(&self, _: &Cache, _: &mut Needs) {}
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         work.writes.pruned_metrics.push((self.tenant, self.below, self.rows));
         Ok(())
     }

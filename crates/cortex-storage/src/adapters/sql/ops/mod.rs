@@ -40,7 +40,7 @@ pub(super) trait Operation: Send + Sync + 'static {
 
     /// Decides it on what the batch has come to. Changes nothing when it fails. May be called again,
     /// on a batch of its own, when the first one could not be committed.
-    fn decide(&self, work: &mut Work<'_>) -> Result<Self::Answer>;
+    fn decide(&self, work: &mut Work) -> Result<Self::Answer>;
 
     /// Bytes that it brings, nearly.
     fn size(&self) -> usize;
@@ -49,7 +49,7 @@ pub(super) trait Operation: Send + Sync + 'static {
 /// A write with the caller that waits for it.
 pub(super) trait Waiting: Send {
     fn needs(&self, cache: &Cache, needs: &mut Needs);
-    fn decide(&mut self, work: &mut Work<'_>);
+    fn decide(&mut self, work: &mut Work);
     fn size(&self) -> usize;
     /// Tells the caller what was decided, if that is committed, and else why it is not.
     fn answer(self: Box<Self>, committed: Result<()>);
@@ -75,7 +75,7 @@ impl<O: Operation> Waiting for Ticket<O> {
         self.operation.needs(cache, needs);
     }
 
-    fn decide(&mut self, work: &mut Work<'_>) {
+    fn decide(&mut self, work: &mut Work) {
         self.decided = Some(self.operation.decide(work));
     }
 

@@ -11,7 +11,7 @@ impl Operation for Nothing {
 
     fn needs(&self, _: &Cache, _: &mut Needs) {}
 
-    fn decide(&self, _: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, _: &mut Work) -> Result<()> {
         Ok(())
     }
 

@@ -25,7 +25,7 @@ impl Operation for Put {
         need(cache, needs, &self.tenant, &self.put.key);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Record> {
+    fn decide(&self, work: &mut Work) -> Result<Record> {
         let now = work.now;
         let before =
             work.cache.tenant(&self.tenant).and_then(|tenant| live(work, tenant, &self.put.key));
@@ -69,7 +69,7 @@ impl Operation for Remove {
         need(cache, needs, &self.tenant, &self.delete.key);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Option<i64>> {
+    fn decide(&self, work: &mut Work) -> Result<Option<i64>> {
         let key = &self.delete.key;
         let found = work.cache.tenant(&self.tenant).and_then(|tenant| {
             let fact = live(work, tenant, key)?;
@@ -99,7 +99,7 @@ impl Operation for RemoveExpired {
         }
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         for (tenant, key) in &self.keys {
             let Some(no) = work.cache.tenant(tenant) else { continue };
             let fact = work.read.records.get(&(no, key.clone()));
@@ -126,12 +126,12 @@ fn is_over(fact: &RecordFact, now: Stamp) -> bool {
 }
 
 /// The record, unless it has expired.
-fn live(work: &Work<'_>, tenant: TenantNo, key: &RecordKey) -> Option<RecordFact> {
+fn live(work: &Work, tenant: TenantNo, key: &RecordKey) -> Option<RecordFact> {
     let fact = work.read.records.get(&(tenant, key.clone())).copied();
     fact.filter(|fact| !is_over(fact, work.now))
 }
 
-fn remove(work: &mut Work<'_>, tenant: &Tenant, no: TenantNo, key: &RecordKey) -> i64 {
+fn remove(work: &mut Work, tenant: &Tenant, no: TenantNo, key: &RecordKey) -> i64 {
     let revision = next_revision(work, tenant);
     let slot = (no, key.clone());
     work.read.records.remove(&slot);
@@ -141,7 +141,7 @@ fn remove(work: &mut Work<'_>, tenant: &Tenant, no: TenantNo, key: &RecordKey) -
     revision
 }
 
-fn next_revision(work: &mut Work<'_>, tenant: &Tenant) -> i64 {
+fn next_revision(work: &mut Work, tenant: &Tenant) -> i64 {
     work.writes.revisions.insert(tenant.clone());
     let Some(row) = work.cache.tenants.get_mut(tenant) else { return 0 };
     row.revision += 1;

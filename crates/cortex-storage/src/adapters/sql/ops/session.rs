@@ -50,7 +50,7 @@ impl Operation for Create {
         }
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Created> {
+    fn decide(&self, work: &mut Work) -> Result<Created> {
         let state = match &self.new.initial_state {
             Some(data) => {
                 let change = StateChange::Replace(data.clone());
@@ -96,7 +96,7 @@ fn first_mark(state: &State, now: Stamp) -> Mark {
 
 /// The session that the same request created before.
 pub(super) fn created_before(
-    work: &Work<'_>,
+    work: &Work,
     key: (TenantNo, RequestKey),
     id: &RequestId,
     fingerprint: Fingerprint,
@@ -110,7 +110,7 @@ pub(super) fn created_before(
 }
 
 /// Puts a new session with its head into the batch.
-pub(super) fn insert(work: &mut Work<'_>, tenant: TenantNo, head: SessionHead, new: NewSession) {
+pub(super) fn insert(work: &mut Work, tenant: TenantNo, head: SessionHead, new: NewSession) {
     let session = head.session;
     work.writes.sessions.push(SessionRow {
         tenant,
@@ -139,7 +139,7 @@ impl Operation for Patch {
         }
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         let (_, session) = work.session(&self.tenant, &self.patch.session_id)?;
         let now = work.now;
         let missing = || StorageError::internal("a description was not read");
@@ -186,7 +186,7 @@ impl Operation for Delete {
         }
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         let (tenant, session) = work.session(&self.tenant, &self.session_id)?;
         delete(work, tenant, session, &self.session_id);
         Ok(())
@@ -197,7 +197,7 @@ impl Operation for Delete {
     }
 }
 
-fn delete(work: &mut Work<'_>, tenant: TenantNo, session: SessionNo, id: &SessionId) {
+fn delete(work: &mut Work, tenant: TenantNo, session: SessionNo, id: &SessionId) {
     work.read.ids.remove(&(tenant, id.as_str().to_owned()));
     work.read.heads.remove(&session);
     work.read.creations.retain(|_, created| created.session != session);
@@ -242,7 +242,7 @@ impl Operation for PruneSession {
         needs.holders(HolderNeeds::Read);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<bool> {
+    fn decide(&self, work: &mut Work) -> Result<bool> {
         let (tenant, session) = match work.session(&self.tenant, &self.session_id) {
             Err(StorageError::SessionNotFound { .. }) => return Ok(false),
             found => found?,

@@ -50,7 +50,7 @@ impl Operation for ForkSession {
         needs.creations.extend(key.map(|key| (tenant, key)));
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Created> {
+    fn decide(&self, work: &mut Work) -> Result<Created> {
         let (tenant, parent) = work.session(&self.tenant, &self.op.parent)?;
         let Fork { request_id, fingerprint, cut, .. } = &self.op;
         let key = request_id.as_ref().map(|id| (tenant, fork_key(&self.op.parent, id)));
@@ -89,7 +89,7 @@ impl Operation for ForkSession {
 }
 
 fn known(
-    work: &Work<'_>,
+    work: &Work,
     key: Option<(TenantNo, RequestKey)>,
     id: Option<&RequestId>,
     fingerprint: Fingerprint,
@@ -101,7 +101,7 @@ fn known(
 }
 
 /// Writes history and state of a new session.
-fn project(work: &mut Work<'_>, tenant: TenantNo, session: SessionNo, projection: &Projection) {
+fn project(work: &mut Work, tenant: TenantNo, session: SessionNo, projection: &Projection) {
     for (message, place) in &projection.messages {
         work.read.messages.insert((session, message.message_id.clone()), message.position);
         work.writes.messages.push((tenant, session, message.clone(), place.clone()));
@@ -130,7 +130,7 @@ impl Operation for BeginImport {
         needs.new_sessions += 1;
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<SessionNo> {
+    fn decide(&self, work: &mut Work) -> Result<SessionNo> {
         let session = work.cache.new_session();
         let staged = Some(work.now.after(self.lease));
         work.writes.purges.push(Purge { session, messages: None, staged });
@@ -160,7 +160,7 @@ impl Operation for ExtendImport {
         need_names(needs, &self.entries);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         check_staged(work, self.session)?;
         let tenant = work.ensure_tenant(&self.tenant);
         put_log(work, tenant, self.session, &self.entries, &self.marks);
@@ -181,7 +181,7 @@ fn need_names(needs: &mut Needs, entries: &[Entry]) {
 }
 
 fn put_log(
-    work: &mut Work<'_>,
+    work: &mut Work,
     tenant: TenantNo,
     session: SessionNo,
     entries: &[Entry],
@@ -196,7 +196,7 @@ fn log_size(entries: &[Entry], marks: &[Mark]) -> usize {
 }
 
 /// That an import may go on: nothing of it was cleared away.
-fn check_staged(work: &Work<'_>, session: SessionNo) -> Result<()> {
+fn check_staged(work: &Work, session: SessionNo) -> Result<()> {
     match work.read.staged.get(&session) {
         Some(until) if *until > work.now => Ok(()),
         _ => Err(StorageError::ImportExpired),
@@ -222,7 +222,7 @@ impl Operation for EndImport {
         }
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<Created> {
+    fn decide(&self, work: &mut Work) -> Result<Created> {
         let FinishImport { staged, new, end, projection } = &self.op;
         let tenant = work.ensure_tenant(&self.tenant);
         let key = new.request_id.as_ref().map(|id| (tenant, id.key(Method::ImportJournal)));
@@ -269,7 +269,7 @@ impl Operation for AbandonImport {
         needs.staged.insert(self.session);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         if work.read.staged.contains_key(&self.session) {
             work.lease(self.session, None);
         }
@@ -281,7 +281,7 @@ impl Operation for AbandonImport {
     }
 }
 
-impl Work<'_> {
+impl Work {
     /// Until when an import may go on; absent: no more.
     pub(in super::super) fn lease(&mut self, session: SessionNo, until: Option<Stamp>) {
         match until {
@@ -311,7 +311,7 @@ impl Operation for OwnLog {
         need_names(needs, &self.entries);
     }
 
-    fn decide(&self, work: &mut Work<'_>) -> Result<()> {
+    fn decide(&self, work: &mut Work) -> Result<()> {
         // A session that was deleted meanwhile needs no rows.
         let Ok((tenant, session)) = work.session(&self.tenant, &self.session_id) else {
             return Ok(());
