@@ -1,8 +1,9 @@
 //! Texts that the journal holds already: what was streamed is not stored once more as a message.
 //!
 //! A message of the history may say where its text stands instead of the text: at one place in the
-//! payload of each event of one type, in a range of the session's log. Entries are never changed, so
-//! that place holds the same text for as long as the session exists.
+//! payload of each event of one type, in a range of the session's log, or in that of one entry, which may
+//! be a command. Entries are never changed, so that place holds the same text for as long as the session
+//! exists.
 
 use std::sync::Arc;
 
@@ -14,11 +15,11 @@ use crate::{journal::Sequence, wire};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct EntryText {
-    /// The first of the entries. Before the text has its place: 0 is the first event of the append.
+    /// The first of the entries. Before the text has its place: 0 is the first that is written with it.
     pub first: Sequence,
-    /// The last of the entries. Before the text has its place: 0 is the last event of the append.
+    /// The last of the entries. Before the text has its place: 0 is the last that is written with it.
     pub last: Sequence,
-    /// The type of the events.
+    /// The type of the entries.
     pub name: Arc<str>,
     /// Where in a payload: field numbers from the outside in.
     pub path: Vec<u32>,
@@ -46,7 +47,12 @@ impl EntryText {
     /// Field numbers of a path at most.
     pub const MAX_PATH: usize = 8;
 
-    /// What one event's payload adds to the text; nothing where the field is absent or no text.
+    /// Whether it stands in one entry, of whatever kind. In more of them only events have a part in it.
+    pub(crate) fn is_of_one(&self) -> bool {
+        self.first == self.last
+    }
+
+    /// What one entry's payload adds to the text; nothing where the field is absent or no text.
     pub(crate) fn piece<'p>(&self, payload: &'p [u8]) -> &'p str {
         let found = wire::find(payload, &self.path).map(std::str::from_utf8);
         found.and_then(Result::ok).unwrap_or_default()
@@ -60,7 +66,7 @@ pub enum Text {
     Given(String),
     /// Where it stands.
     InEntries {
-        /// The place, which may be in the append itself.
+        /// The place, which may be in what is written with it.
         place: EntryText,
         /// Bytes of it that were found in entries before the append.
         found: u64,

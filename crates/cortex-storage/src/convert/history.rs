@@ -20,6 +20,11 @@ use crate::{
     wire::LAST_FIELD,
 };
 
+/// The field of a request that has the text of the message.
+const CONTENT_FIELD: u32 = 3;
+/// A shorter text takes as much room as the place where it stands.
+const LEAST_PLACED: usize = 64;
+
 /// A message that joins by the history service.
 pub(crate) fn add_message(
     mut request: proto::AddMessageRequest,
@@ -35,10 +40,11 @@ pub(crate) fn add_message(
         payload: own_payload("cortex.storage.v1.AddMessageRequest", &request),
     };
     let fingerprint = fingerprint(&request);
+    let content = in_command(&command, request.content);
     let new = NewMessage {
         message_id: MessageId::generate(),
         role,
-        content: Text::Given(request.content),
+        content,
         metadata: metadata.unwrap_or_default(),
         tool_calls: Vec::new(),
         call_id: None,
@@ -53,6 +59,16 @@ pub(crate) fn add_message(
         max_pending: limits.pending_commands,
         max_state: limits.state.get(),
     })
+}
+
+/// The text of a message that joins by `command`: where it stands in it, if that takes less room.
+fn in_command(command: &Command, content: String) -> Text {
+    if content.len() < LEAST_PLACED {
+        return Text::Given(content);
+    }
+    let (name, path) = (command.name.clone(), vec![CONTENT_FIELD]);
+    let place = EntryText { first: 0, last: 0, name, path, bytes: content.len() as u64 };
+    Text::InEntries { place, found: 0 }
 }
 
 /// Every message leaves.

@@ -22,6 +22,7 @@ use super::{
     text::content,
 };
 use crate::{
+    entry_text::Text,
     error::{Result, StorageError},
     history::{Message, NewMessage},
     session::SessionStatus,
@@ -53,7 +54,7 @@ pub struct Direct {
 pub enum DirectEffect {
     /// The state, only if it still has this etag.
     State(StateChange, Option<String>),
-    /// A message joins the history.
+    /// A message joins the history. Its text may stand in the command.
     AddMessage(NewMessage),
     /// Every message leaves the history.
     ClearHistory,
@@ -161,7 +162,11 @@ fn apply(
         }
         DirectEffect::AddMessage(new) => {
             let content = content(change, "content", &new.content)?;
-            Ok(DirectOutcome::Added(add_message(change, new, content, now)))
+            let mut message = add_message(change, new, content, now);
+            if let Text::InEntries { place, .. } = &new.content {
+                place.piece(&op.command.payload.value).clone_into(&mut message.content);
+            }
+            Ok(DirectOutcome::Added(message))
         }
         DirectEffect::ClearHistory => {
             change.head.history_floor = change.head.last_position;

@@ -28,7 +28,7 @@ pub(super) fn content(change: &Change, field: &str, text: &Text) -> Result<NewCo
     if held != place.bytes {
         let EntryText { first, last, name, bytes, .. } = &place;
         let problem = format!(
-            "says {bytes} bytes, and the {name} events from {first} to {last} hold {held} bytes of text there"
+            "says {bytes} bytes, and the {name} entries from {first} to {last} hold {held} bytes of text there"
         );
         return Err(StorageError::invalid(field, problem));
     }

@@ -16,6 +16,8 @@ contract! {
     a_text_ends_where_its_place_ends,
     a_large_delta_is_text_too,
     a_message_may_get_its_text_from_entries_later,
+    an_added_message_is_read_as_it_was_written_whatever_its_size,
+    a_message_may_have_the_text_of_one_command,
     a_place_that_holds_another_text_is_refused,
     a_place_that_is_malformed_is_refused,
     pages_of_messages_are_cut_by_their_bytes,
@@ -221,6 +223,57 @@ async fn a_message_may_get_its_text_from_entries_later(f: &Fixture) {
     assert_eq!(messages(f, &held.session).await, ["the end"]);
     held.append(&[], update(None, "something else")).await.expect("updated");
     assert_eq!(messages(f, &held.session).await, ["something else"]);
+}
+
+/// Long ones stand in the command that added them, and the longest of these elsewhere.
+async fn an_added_message_is_read_as_it_was_written_whatever_its_size(f: &Fixture) {
+    let session = f.session().await;
+    let texts = [1, 31, 32, 33, 100, 5_000].map(|count| "ü".repeat(count));
+    let add = |text: &String| AddMessageRequest {
+        session_id: session.clone(),
+        role: MessageRole::User.into(),
+        content: text.clone(),
+        request_id: format!("of {}", text.len()),
+        ..Default::default()
+    };
+    for text in &texts {
+        let added = f.history().add_message(add(text)).await.expect("added").into_inner();
+        assert_eq!(added.message.as_ref().expect("the message").content, *text);
+        let again = f.history().add_message(add(text)).await.expect("added before").into_inner();
+        assert_eq!(again, added);
+    }
+    assert_eq!(messages(f, &session).await, texts);
+    let fork = ForkJournalRequest { session_id: session.clone(), ..Default::default() };
+    let fork = f.journal().fork_journal(fork).await.expect("forked").into_inner();
+    let fork = fork.session.expect("the fork").id;
+    let request = DeleteSessionRequest { session_id: session.clone() };
+    f.sessions().delete_session(request).await.expect("deleted");
+    assert_eq!(messages(f, &fork).await, texts);
+}
+
+async fn a_message_may_have_the_text_of_one_command(f: &Fixture) {
+    let held = f.held().await;
+    let said = "what the user said";
+    let payload = any("test.Said", &said.to_owned().encode_to_vec());
+    let mut sequences = Vec::new();
+    for _ in 0..2 {
+        let said = SubmitCommandRequest {
+            payload: Some(payload.clone()),
+            ..command(&held.session, CommandKind::Steer)
+        };
+        sequences.push(f.journal().submit_command(said).await.expect("said").into_inner().sequence);
+    }
+    let of = |first, last, size| EntryText {
+        r#type: "command".into(),
+        path: vec![1],
+        ..place(first, last, size)
+    };
+    let one = streamed(of(sequences[0], sequences[0], said.len()));
+    held.append(&["message_added"], joins(one)).await.expect("added");
+    assert_eq!(messages(f, &held.session).await, [said]);
+    let both = streamed(of(sequences[0], sequences[1], 2 * said.len()));
+    let status = held.append(&["message_added"], joins(both)).await;
+    refused(status, Code::InvalidArgument, "INVALID_FIELD");
 }
 
 async fn a_place_that_holds_another_text_is_refused(f: &Fixture) {

@@ -95,6 +95,7 @@ impl Operation for InSession<Direct> {
     }
 
     fn size(&self) -> usize {
+        // What it changes is there twice, but for a text that stands in the command.
         2 * self.op.command.payload.value.len()
     }
 }

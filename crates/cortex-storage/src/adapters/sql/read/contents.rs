@@ -47,7 +47,7 @@ pub(in super::super) async fn contents_on(target: Target<'_>, wanted: Wanted) ->
     script.fetch_on(target).await?.iter().map(rows::content).collect()
 }
 
-/// Reads until every content is there.
+/// Reads until every content and every text is there.
 pub(super) async fn until_whole<'r, T>(
     read: impl Fn() -> BoxFuture<'r, Result<Option<T>>>,
 ) -> Result<T> {

@@ -18,10 +18,11 @@ use crate::{
     tenant::Tenant,
 };
 
-/// The tables of [`piece`], joined to rows of number, first key, last key and type.
+/// The tables of [`piece`], joined to rows of number, first key, last key, type, and whether that is one
+/// entry.
 const TABLES: &str = " v CROSS JOIN names n ON n.name = v.column4 \
     CROSS JOIN entries e ON e.entry >= v.column2 AND e.entry <= v.column3 \
-    AND e.type = n.name_no AND e.kind = 0 \
+    AND e.type = n.name_no AND (e.kind = 0 OR v.column5 = 1) \
     LEFT JOIN entries s ON s.entry = (((e.entry >> 32) << 32) | e.start)";
 
 /// The payload of one of the entries that a text stands in.
@@ -48,15 +49,15 @@ fn piece(row: &Row) -> Result<Stored<TextPiece>> {
     Ok(Stored { row: piece, cuts: rows::cuts(row, 3, 4)? })
 }
 
-/// The keys of the entries that texts stand in, in each part of a log: number of the text, keys, type.
-fn ranges<'p>(places: &[&'p EntryText], parts: &[Part]) -> Vec<(i64, (i64, i64), &'p str)> {
+/// The keys of the entries that texts stand in, in each part of a log: number of the text, keys, place.
+fn ranges<'p>(places: &[&'p EntryText], parts: &[Part]) -> Vec<(i64, (i64, i64), &'p EntryText)> {
     let mut ranges = Vec::with_capacity(places.len());
     for (number, place) in (0_i64..).zip(places) {
         for part in parts {
             let (first, last) = (place.first.max(part.first), place.last.min(part.last));
             if first <= last {
                 let keys = (clustered(part.owner, first), clustered(part.owner, last));
-                ranges.push((number, keys, &*place.name));
+                ranges.push((number, keys, *place));
             }
         }
     }
@@ -91,8 +92,9 @@ impl Reader {
         let mut script = Script::default();
         let columns = "SELECT v.column1, e.entry, e.payload, e.tenant, e.pieces, \
             substr(s.payload, 1, 64) FROM ";
-        script.values((columns, 4, TABLES), &ranges, |script, (number, (first, last), name)| {
-            script.bind(*number).bind(*first).bind(*last).bind(name.to_string());
+        script.values((columns, 5, TABLES), &ranges, |script, (number, (first, last), place)| {
+            script.bind(*number).bind(*first).bind(*last);
+            script.bind(place.name.to_string()).bind(i64::from(place.is_of_one()));
         });
         let found =
             if ranges.is_empty() { Vec::new() } else { script.fetch_on(snapshot.target()).await? };
