@@ -126,11 +126,8 @@ pub(crate) fn type_url(field: &str, type_url: &str) -> Result<()> {
 }
 
 /// A request of ours as a typed body, for the log. It does not name its session: forks share entries.
-pub(super) fn own_payload<M: Message>(full_name: &str, message: &M) -> Payload {
-    Payload {
-        type_url: format!("type.googleapis.com/{full_name}").into(),
-        value: message.encode_to_vec().into(),
-    }
+pub(super) fn own_payload<M: Message>(type_url: &str, message: &M) -> Payload {
+    Payload { type_url: type_url.into(), value: message.encode_to_vec().into() }
 }
 
 /// Checks the size of `field`.

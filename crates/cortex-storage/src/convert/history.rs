@@ -37,7 +37,7 @@ pub(crate) fn add_message(
     let command = Command {
         kind: CommandKind::History,
         name: entry_type("type", "add_message")?,
-        payload: own_payload("cortex.storage.v1.AddMessageRequest", &request),
+        payload: own_payload("type.googleapis.com/cortex.storage.v1.AddMessageRequest", &request),
     };
     let fingerprint = fingerprint(&request);
     let content = in_command(&command, request.content);
@@ -80,7 +80,7 @@ pub(crate) fn clear_history(
         kind: CommandKind::History,
         name: entry_type("type", "clear_history")?,
         payload: own_payload(
-            "cortex.storage.v1.ClearHistoryRequest",
+            "type.googleapis.com/cortex.storage.v1.ClearHistoryRequest",
             &proto::ClearHistoryRequest::default(),
         ),
     };

@@ -98,7 +98,7 @@ pub(crate) fn status_change(
 ) -> Result<Option<Direct>> {
     let Some(status) = status(request.status)? else { return Ok(None) };
     let said = proto::UpdateSessionRequest { session_id: String::new(), ..request.clone() };
-    let payload = own_payload("cortex.storage.v1.UpdateSessionRequest", &said);
+    let payload = own_payload("type.googleapis.com/cortex.storage.v1.UpdateSessionRequest", &said);
     let effect = DirectEffect::Status(status);
     direct((&request.session_id, CommandKind::Lifecycle, "update_session"), payload, effect, limits)
         .map(Some)
@@ -110,7 +110,8 @@ pub(crate) fn replace_state(
     limits: &Limits,
 ) -> Result<Direct> {
     let session_id = std::mem::take(&mut request.session_id);
-    let payload = own_payload("cortex.storage.v1.ReplaceStateRequest", &request);
+    let payload =
+        own_payload("type.googleapis.com/cortex.storage.v1.ReplaceStateRequest", &request);
     let data = object("data", request.data, limits.state.get())?;
     let effect = DirectEffect::State(StateChange::Replace(data), some(request.etag));
     direct((&session_id, CommandKind::State, "replace_state"), payload, effect, limits)
@@ -122,7 +123,7 @@ pub(crate) fn patch_state(
     limits: &Limits,
 ) -> Result<Direct> {
     let session_id = std::mem::take(&mut request.session_id);
-    let payload = own_payload("cortex.storage.v1.PatchStateRequest", &request);
+    let payload = own_payload("type.googleapis.com/cortex.storage.v1.PatchStateRequest", &request);
     let data = object("data", request.data, limits.state.get())?;
     let effect = DirectEffect::State(StateChange::Merge(data), some(request.etag));
     direct((&session_id, CommandKind::State, "patch_state"), payload, effect, limits)
@@ -130,8 +131,10 @@ pub(crate) fn patch_state(
 
 /// The state is emptied.
 pub(crate) fn clear_state(request: &proto::ClearStateRequest, limits: &Limits) -> Result<Direct> {
-    let payload =
-        own_payload("cortex.storage.v1.ClearStateRequest", &proto::ClearStateRequest::default());
+    let payload = own_payload(
+        "type.googleapis.com/cortex.storage.v1.ClearStateRequest",
+        &proto::ClearStateRequest::default(),
+    );
     let effect = DirectEffect::State(StateChange::Replace("{}".to_owned()), None);
     direct((&request.session_id, CommandKind::State, "clear_state"), payload, effect, limits)
 }

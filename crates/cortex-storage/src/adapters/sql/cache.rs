@@ -8,14 +8,14 @@
 //! new numbers come from the database.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     hash::Hash,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use cortex_core::HolderId;
 
-use super::{database::Connection, query::Query, rows, starts::Starts};
+use super::{database::Connection, maps::HashMap, query::Query, rows, starts::Starts};
 use crate::{
     error::Result,
     journal::{Holder, HolderFacts, SessionHead, SessionNo},
@@ -208,7 +208,7 @@ async fn next(conn: &mut Connection, sql: &'static str) -> Result<i64> {
 
 async fn load_tenants(conn: &mut Connection) -> Result<HashMap<Tenant, TenantRow>> {
     let sql = "SELECT name, tenant, record_revision FROM tenants";
-    let mut tenants = HashMap::new();
+    let mut tenants = HashMap::default();
     for row in Query::new(sql).all_on(conn.target()).await? {
         let name: String = row.try_get(0)?;
         let tenant = TenantRow { no: TenantNo(row.try_get(1)?), revision: row.try_get(2)? };
@@ -260,7 +260,7 @@ pub(super) struct Recent<K, V> {
 
 impl<K: Hash + Eq, V> Recent<K, V> {
     pub(super) fn new(size: usize) -> Self {
-        Self { new: HashMap::new(), old: HashMap::new(), size }
+        Self { new: HashMap::default(), old: HashMap::default(), size }
     }
 
     pub(super) fn insert(&mut self, key: K, value: V) {

@@ -5,14 +5,11 @@
 //! so a session that is here is what is stored, and nobody sees it as it was before something that he
 //! has seen.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cortex_core::SessionId;
 
-use super::cache::Recent;
+use super::{cache::Recent, maps::HashSet};
 use crate::{error::Result, journal::SessionNo, session::Session, tenant::Tenant};
 
 /// Sessions that are kept, at most twice.
@@ -39,7 +36,7 @@ impl Default for Lately {
         Self(Mutex::new(Shelf {
             numbers: Recent::new(SESSIONS),
             sessions: Recent::new(SESSIONS),
-            changing: HashSet::new(),
+            changing: HashSet::default(),
             moves: 0,
         }))
     }

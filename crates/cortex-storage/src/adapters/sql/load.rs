@@ -2,15 +2,12 @@
 
 mod cached;
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use super::{
     cache::{Cache, OwnedHead, TenantNo},
     housekeeping::PurgeRow,
+    maps::HashSet,
     needs::{Needs, SessionNeeds},
     row::Row,
     rows::{self, ARTIFACT, CONTENTS, EXECUTION, HEAD, KNOWN, PART},
@@ -91,7 +88,7 @@ impl Loader<'_, '_> {
                 script.bind(tenant.0).bind(id);
             })
             .await?;
-        let mut sessions = HashSet::new();
+        let mut sessions = HashSet::default();
         for row in &found {
             let (tenant, execution) = rows::execution(row)?;
             sessions.insert(execution.session);
@@ -111,7 +108,7 @@ impl Loader<'_, '_> {
                 script.bind(tenant.0).bind(id.as_str().to_owned());
             })
             .await?;
-        let mut sessions = HashSet::new();
+        let mut sessions = HashSet::default();
         for row in &found {
             let (tenant, fact) = rows::artifact(row)?;
             sessions.insert(fact.session);
@@ -177,7 +174,7 @@ impl Loader<'_, '_> {
                 script.bind(holder.as_str().to_owned());
             })
             .await?;
-        let mut sessions = HashSet::new();
+        let mut sessions = HashSet::default();
         for row in &found {
             sessions.insert(SessionNo(row.try_get(0)?));
         }
@@ -411,7 +408,7 @@ impl Loader<'_, '_> {
                 script.bind(tenant.0).bind(key.0.to_vec());
             })
             .await?;
-        let mut sessions = HashSet::new();
+        let mut sessions = HashSet::default();
         for row in &found {
             let creation = Creation {
                 tenant: TenantNo(row.try_get(0)?),

@@ -19,6 +19,7 @@ mod housekeeping;
 mod lately;
 mod load;
 mod lock;
+mod maps;
 mod migrate;
 mod needs;
 mod ops;

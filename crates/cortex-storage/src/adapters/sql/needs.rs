@@ -1,15 +1,13 @@
 //! What the operations of a batch need to know, gathered before anything is read.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use cortex_core::{ArtifactId, CallId, ExecutionId, HolderId, MessageId, SessionId};
 
 use super::{
     cache::{Cache, SessionKey, TenantNo},
     housekeeping::PurgeRow,
+    maps::{HashMap, HashSet},
 };
 use crate::{
     cache::CacheKey,

@@ -19,6 +19,10 @@ const MAX_ROWS: usize = 1024;
 /// Longer scripts are not kept prepared: they come up seldom, and a prepared one takes memory.
 const MAX_PREPARED: usize = 32 * 1024;
 
+/// Bytes and values of a transaction's script that writes some rows: it need not grow to hold them.
+const USUAL_BYTES: usize = 4096;
+const USUAL_VALUES: usize = 512;
+
 /// Statements with their values.
 pub(super) struct Script {
     sql: String,
@@ -86,6 +90,9 @@ impl Script {
         rows: &[R],
         bind: impl Fn(&mut Self, &R),
     ) {
+        if rows.is_empty() {
+            return;
+        }
         let before = format!("{} {table} SELECT * FROM ", self.insert);
         let after = format!(" v WHERE column1 IS NOT NULL {conflict}");
         self.values((&before, columns, &after), rows, bind);
@@ -151,7 +158,8 @@ impl<'c> Transaction<'c> {
 
     /// A script that opens the transaction if that has not happened.
     pub(super) fn script(&mut self) -> Script {
-        let mut script = Script { insert: self.conn.insert(), ..Script::default() };
+        let (sql, values) = (String::with_capacity(USUAL_BYTES), Vec::with_capacity(USUAL_VALUES));
+        let mut script = Script { sql, values, insert: self.conn.insert() };
         if !self.open {
             script.push(self.conn.begin());
             self.open = true;

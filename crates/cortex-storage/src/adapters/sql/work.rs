@@ -3,19 +3,15 @@
 //! Operations are decided one after the other on what the ones before them left behind, so that the
 //! batch is as if they had come alone. A refused operation changes nothing.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cortex_core::{ArtifactId, CallId, ExecutionId, HolderId, MessageId, SessionId};
-use indexmap::{IndexMap, IndexSet};
 
 use super::{
     artifacts::ArtifactFact,
     cache::{Cache, Holders, OwnedHead, SessionKey, TenantNo},
     housekeeping::PurgeRow,
+    maps::{HashMap, HashSet, IndexMap, IndexSet},
     ops::UnusedBytes,
 };
 use crate::{

@@ -133,21 +133,18 @@ impl Writer {
     fn decide_ahead(&mut self, mut write: Box<dyn Waiting>, ahead: &mut Ahead) {
         let is_known = self.remembered == self.generation.load(Ordering::SeqCst);
         let now = self.now().filter(|_| is_known);
-        let work = ahead.work.take().or_else(|| self.cache.take().map(begin));
-        let (Some(now), Some(mut work)) = (now, work) else {
-            ahead.blocked = Some(write);
-            return;
-        };
-        let mut needs = Needs::default();
-        write.needs(&work.cache, &mut needs);
-        if work.recall(&needs) {
+        if ahead.work.is_none() {
+            ahead.work = self.cache.take().map(begin);
+        }
+        if let (Some(now), Some(work)) = (now, &mut ahead.work)
+            && recall(work, &*write)
+        {
             work.now = now;
-            write.decide(&mut work);
+            write.decide(work);
             ahead.decided.push(write);
         } else {
             ahead.blocked = Some(write);
         }
-        ahead.work = Some(work);
     }
 
     /// Commits what was decided meanwhile, if there is any.
@@ -186,4 +183,11 @@ impl Writer {
 
 fn begin(cache: Cache) -> Work {
     Work::new(cache, Read::default(), Stamp::default())
+}
+
+/// Whether everything is remembered that `write` needs to know.
+fn recall(work: &mut Work, write: &dyn Waiting) -> bool {
+    let mut needs = Needs::default();
+    write.needs(&work.cache, &mut needs);
+    work.recall(&needs)
 }
