@@ -8,11 +8,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 say "building the workspace and its tests"
 build_all
 
-# How long the long forms are: kills of a writer, and cases of each property.
+# How long the long forms are: kills of a writer, and cases of the model (a sixth of them on each form of PostgreSQL).
 export CORTEX_STORAGE_KILLS="${CORTEX_STORAGE_KILLS:-1000}"
 export CORTEX_STORAGE_RESTARTS="${CORTEX_STORAGE_RESTARTS:-100}"
-export PROPTEST_CASES="${PROPTEST_CASES:-2000}"
-say "$CORTEX_STORAGE_KILLS kills of a writer, $CORTEX_STORAGE_RESTARTS restarts of its server, $PROPTEST_CASES cases of each property, and what make test leaves out"
+export CORTEX_STORAGE_CASES="${CORTEX_STORAGE_CASES:-2000}"
+say "$CORTEX_STORAGE_KILLS kills of a writer, $CORTEX_STORAGE_RESTARTS restarts of its server, $CORTEX_STORAGE_CASES cases of the model, and what make test leaves out"
 # Tests named child_ are the other half of a test that starts them.
 cargo nextest run --locked --workspace --profile prove --run-ignored all --no-tests=fail \
   -E '(binary(crash) or binary(artifact_crash) or test(many_kills)) and not test(child_)' "$@"
@@ -23,4 +23,4 @@ export TMPDIR
 chmod 711 "$TMPDIR"
 trap 'rm -rf "$TMPDIR"' EXIT
 cargo nextest run --locked --cargo-profile prove -p cortex-storage --profile prove --no-tests=fail \
-  -E 'binary(model)' "$@"
+  --test-threads "$(nproc)" -E 'binary(model)' "$@"

@@ -14,13 +14,14 @@ mod step;
 
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 
-/// Cases of the short form; `PROPTEST_CASES` sets more.
+/// Cases of the short form; `CORTEX_STORAGE_CASES` sets more. (`PROPTEST_CASES` would set as many for each
+/// test.)
 const SHORT: u32 = 24;
 /// Of these as many on PostgreSQL, where each takes long.
 const POSTGRES: u32 = 4;
 
 fn config(part: u32) -> Config {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    let cases = std::env::var("CORTEX_STORAGE_CASES").ok().and_then(|text| text.parse().ok());
     let cases = cases.unwrap_or(SHORT).div_ceil(part);
     Config { cases, failure_persistence: None, ..Config::default() }
 }
