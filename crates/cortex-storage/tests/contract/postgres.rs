@@ -84,6 +84,30 @@ async fn a_database_that_refuses_writes_is_told_and_the_service_goes_on() {
 }
 
 #[tokio::test]
+async fn a_server_without_a_connection_to_spare_is_told_and_the_service_goes_on() {
+    let database = Postgres::shared().database();
+    let (server, name) = (database.server(), database.name());
+    // Limits are not for superusers.
+    server.sql(&format!("ALTER DATABASE {name} OWNER TO guarded"));
+    let storage = open(&server.guarded_url(name, "hunter2")).await.expect("it opens");
+    let mut sessions = session_service_client::SessionServiceClient::new(storage.transport());
+    let new = || CreateSessionRequest { agent_name: "a".into(), ..Default::default() };
+    let created = sessions.create_session(new()).await.expect("created").into_inner().session;
+    let session_id = created.expect("the session").id;
+    server.sql(&format!("ALTER DATABASE {name} CONNECTION LIMIT 0"));
+    server.sql(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+    ));
+    let told =
+        refused(sessions.create_session(new()).await, Code::Unavailable, "STORAGE_UNREACHABLE");
+    assert!(told.message().contains("too many connections"), "{}", told.message());
+    server.sql(&format!("ALTER DATABASE {name} CONNECTION LIMIT -1"));
+    sessions.create_session(new()).await.expect("it goes on by itself");
+    sessions.get_session(GetSessionRequest { session_id }).await.expect("it is there");
+    storage.close().await;
+}
+
+#[tokio::test]
 async fn a_watcher_hears_of_a_commit_whose_hint_was_lost() {
     let f = Fixture::open(Database::PostgresReplicas).await;
     let session = f.session().await;
