@@ -174,7 +174,8 @@ fn toolbox() -> PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "cortex-toolbox"])
+            // With the features that the tests' build has: else its dependencies would be built a second time.
+            .args(["build", "--quiet", "--workspace", "--bin", "cortex-toolbox"])
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
             .status();
         assert!(built.expect("cargo runs").success(), "the toolbox does not build");
