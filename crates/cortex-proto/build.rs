@@ -19,7 +19,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_transport(false)
         .bytes(".")
-        .codec_path("crate::codec::FittingCodec")
         .include_file("contracts.rs")
         .compile_fds(descriptors)?;
     Ok(())

@@ -15,9 +15,6 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/contracts.rs"));
 }
 
-mod codec;
-
-pub use codec::{FittingCodec, FittingEncoder};
 pub use generated::{cortex, google};
 
 use std::sync::LazyLock;

@@ -6,7 +6,7 @@ use tonic::{
     Status,
     body::Body,
     client::Grpc,
-    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 use tower::util::BoxCloneSyncService;
 
@@ -15,11 +15,6 @@ use crate::error::UpstreamError;
 /// A gRPC service, wherever it is.
 pub(crate) type Upstream =
     BoxCloneSyncService<http::Request<Body>, http::Response<Body>, UpstreamError>;
-
-/// Bytes that a call's buffers have before anything needs more: most messages are small.
-const BUFFER: usize = 512;
-/// Bytes of a stream's messages that are sent together, at least, if as many are there.
-const YIELD_THRESHOLD: usize = 32 << 10;
 
 /// Encodes any message, decodes one.
 #[derive(Clone)]
@@ -50,12 +45,7 @@ impl Encoder for DynamicEncoder {
     type Error = Status;
 
     fn encode(&mut self, item: DynamicMessage, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.reserve(item.encoded_len());
         item.encode(buffer).map_err(|error| Status::internal(error.to_string()))
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER, YIELD_THRESHOLD)
     }
 }
 
@@ -67,10 +57,6 @@ impl Decoder for DynamicCodec {
         DynamicMessage::decode(self.output.clone(), buffer).map(Some).map_err(|error| {
             Status::internal(format!("the service's answer does not fit its contract: {error}"))
         })
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER, YIELD_THRESHOLD)
     }
 }
 

@@ -98,11 +98,6 @@ impl Script {
         self.values((&before, columns, &after), rows, bind);
     }
 
-    /// Whether there is nothing to run.
-    pub(super) fn is_empty(&self) -> bool {
-        self.sql.is_empty()
-    }
-
     /// Runs every statement, until one fails.
     pub(super) async fn execute(self, conn: &mut Connection) -> Result<(), sqlx::Error> {
         let keep = self.sql.len() <= MAX_PREPARED;
@@ -183,17 +178,15 @@ impl<'c> Transaction<'c> {
         self.conn
     }
 
-    /// The end of the transaction: to run `script` and commit.
+    /// The end of the transaction: to run `script`, which is one of its own, and commit.
     pub(super) fn end(self, script: Script) -> Commit {
-        let nothing = script.is_empty() && !self.open;
-        Commit { script: (!nothing).then_some(script), batch: self.batch }
+        Commit { script, batch: self.batch }
     }
 }
 
 /// The last script of a transaction, which commits it.
 pub(super) struct Commit {
-    /// Absent: there is nothing to do.
-    script: Option<Script>,
+    script: Script,
     /// The batch, of a writer of a database that others write too.
     batch: Option<Batch>,
 }
@@ -201,7 +194,7 @@ pub(super) struct Commit {
 impl Commit {
     /// Runs the script and commits, in one trip if the database allows that.
     pub(super) async fn run(self, conn: &mut Connection) -> Result<(), CommitFailed> {
-        let Some(mut script) = self.script else { return Ok(()) };
+        let mut script = self.script;
         let failed = |error| CommitFailed { error, unknown: None };
         if !conn.is_shared() {
             script.push("COMMIT;");

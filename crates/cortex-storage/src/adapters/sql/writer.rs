@@ -4,9 +4,10 @@
 //! the writer remembers is forgotten and read anew before anybody is answered; a batch that fails for
 //! a reason of one of its writes is done again one by one, so that the bad one fails alone.
 //!
-//! SQLite has one such task, which decides what comes while a commit is under way, for the next one. PostgreSQL has several, in each replica: there a batch that had to give way
-//! to another or lost the server before its commit is done again for a while, and after a commit
-//! whose answer was lost the server is asked what became of it.
+//! SQLite has one such task, which decides what comes while a commit is under way for the next one.
+//! PostgreSQL has several, in each replica: there a batch that had to give way to another or lost the
+//! server before its commit is done again for a while, and after a commit whose answer was lost the
+//! server is asked what became of it.
 
 mod ahead;
 mod news;
@@ -215,8 +216,8 @@ impl Writer {
         outcome
     }
 
-    /// Decides `batch`. From then on what it changes is remembered as if it were committed: if it cannot be, the writer
-    /// has to [recover](Self::recover).
+    /// Decides `batch`. From then on what it changes is remembered as if it were committed: if it cannot
+    /// be, the writer has to [recover](Self::recover).
     async fn decide(&mut self, batch: &mut [Box<dyn Waiting>], careful: bool) -> Result<Decided> {
         let outcome = self.try_to_decide(batch, careful).await;
         if let Err(error) = &outcome {
@@ -384,6 +385,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long the server may take to hear that whoever forbade writes has left.
 const LINGER: Duration = Duration::from_millis(250);
+
 fn needs_of(batch: &mut [Box<dyn Waiting>], cache: &Cache, careful: bool) -> Needs {
     let mut needs = Needs { careful, ..Needs::default() };
     for write in batch {

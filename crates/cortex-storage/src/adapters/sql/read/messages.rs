@@ -128,7 +128,7 @@ impl Reader {
             let Some(cut) = stored.whole(&contents) else { return Ok(None) };
             let text = cut.place.as_ref().and_then(|_| texts.next());
             let expected = cut.place.as_ref().map(|place| place.bytes);
-            // Entries of a session that is gone are cleared away before its messages.
+            // The session may be gone meanwhile, and its entries cleared away.
             if text.as_ref().map(|text| text.len() as u64) != expected {
                 return Ok(None);
             }
